@@ -1,0 +1,1 @@
+"""Games: what a model is asked, how its answer is read, and what follows."""

@@ -1,0 +1,1 @@
+"""Studies: what to run, validated, expanded to exact numbers and fingerprinted."""
