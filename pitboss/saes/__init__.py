@@ -1,0 +1,1 @@
+"""Sparse autoencoders: loading, gates, the bank of selected features, statistics, selection."""
