@@ -6,7 +6,7 @@ import torch
 
 from pitboss.engine.architecture import Architecture, Block
 
-# (block index, q [rows, heads, head_dim], k, v [rows, kv_heads, head_dim]) -> [rows, heads·head_dim]
+# (block index, q [rows, heads, head_dim], k and v [rows, kv_heads, head_dim]) → [rows, heads·dim]
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 

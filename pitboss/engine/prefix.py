@@ -1,4 +1,4 @@
-"""Keys and values of the prompts (all tokens but the last), stored once for all rows that share them.
+"""Keys and values of the prompts (all tokens but the last), stored once for all their rows.
 
 The last prompt token is not part of the prefix: it is a row's own first step, because that is where
 patches begin. Everything before it is the same for every row of a prompt.
@@ -25,7 +25,12 @@ class PrefixStore:
     """
 
     def __init__(
-        self, arch: Architecture, rotary: RotaryTable, places: int, capacity: int, like: torch.Tensor
+        self,
+        arch: Architecture,
+        rotary: RotaryTable,
+        places: int,
+        capacity: int,
+        like: torch.Tensor,
     ) -> None:
         self.arch, self.rotary, self.capacity = arch, rotary, capacity
         shape = (places, arch.n_kv_heads, capacity, arch.head_dim)
@@ -84,9 +89,14 @@ class PrefixStore:
         return out.reshape(PROMPTS, arch.n_heads, n, -1).transpose(1, 2).reshape(PROMPTS * n, -1)
 
     def attend_shared(
-        self, index: int, q: torch.Tensor, position: torch.Tensor, place: torch.Tensor, live: set[int]
+        self,
+        index: int,
+        q: torch.Tensor,
+        position: torch.Tensor,
+        place: torch.Tensor,
+        live: set[int],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Few prompts, many rows: each prompt's keys are read once, the rows folded into its queries.
+        """Few prompts, many rows: a prompt's keys are read once, the rows folded into its queries.
 
         Args:
             q: [rows, kv_heads, group, head_dim].
@@ -118,9 +128,7 @@ class PrefixStore:
         k, v = self.k[index], self.v[index]
         return attend(q, k, v, visible, self.arch.scale, self.arch.attention_softcap)
 
-    def _visible(
-        self, index: int, position: torch.Tensor, length: torch.Tensor
-    ) -> torch.Tensor:
+    def _visible(self, index: int, position: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         """Which prefix tokens each row sees, bool [rows, capacity]; length is [] or [rows]."""
         at = torch.arange(self.capacity, device=position.device)
         visible = at < length.expand(len(position))[:, None]

@@ -75,7 +75,7 @@ class Runner:
         self.own_index = torch.arange(token_capacity, device=device)
 
     def seat(self, slot: int, row: Row, place: int) -> None:
-        """Put a row whose prefix lies at `place` into a slot; its first step is its last prompt token."""
+        """Put a row into a slot; its prefix lies at `place`, its first step is its last token."""
         self.token[slot] = row.prompt[-1]
         self.position[slot] = len(row.prompt) - 1
         self.step_no[slot] = 0
@@ -105,7 +105,9 @@ class Runner:
         at = torch.tensor(capture, dtype=torch.int64, device=x.device)
         own_visible = self.own_index <= self.step_no[: self.slots, None]
 
-        def attention(index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        def attention(
+            index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+        ) -> torch.Tensor:
             return self._attend(index, q, k, v, own_visible)
 
         for index in range(len(arch.blocks)):

@@ -1,0 +1,162 @@
+"""Unpatched rows against transformers, and rows against themselves in other company."""
+
+import pytest
+import torch
+
+from pitboss.engine import Engine, Generation, Row, Sampling
+from pitboss.errors import BadInput, OutOfMemory
+from pitboss.models.loading import LoadedModel
+
+Prompts = list[tuple[int, ...]]
+
+
+def engine(loaded: LoadedModel, **settings: object) -> Engine:
+    defaults: dict[str, object] = {
+        "seed": 7,
+        "width": 16,
+        "prompt_capacity": 128,
+        "token_capacity": 24,
+        "keep_logits": True,
+    }
+    return Engine(loaded, **(defaults | settings))  # type: ignore[arg-type]
+
+
+def greedy(prompts: Prompts, n: int) -> list[Row]:
+    sampling = Sampling(temperature=0, max_new_tokens=20)
+    return [
+        Row(f"row {i}", prompts[i % len(prompts)], f"noise {i}", sampling, capture=True)
+        for i in range(n)
+    ]
+
+
+def sampled(prompts: Prompts, n: int) -> list[Row]:
+    sampling = Sampling(temperature=0.9, top_k=40, top_p=0.95, max_new_tokens=20)
+    return [Row(f"row {i}", prompts[i % len(prompts)], f"n{i}", sampling) for i in range(n)]
+
+
+def by_key(generations: list[Generation]) -> dict[str, Generation]:
+    return {g.key: g for g in generations}
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+@pytest.mark.parametrize("prefixes", [None, 3])
+def test_logits_states_and_greedy_texts_equal_transformers(
+    loaded: LoadedModel, prompts: Prompts, prefixes: int | None
+) -> None:
+    rows = greedy(prompts, 20)
+    made = engine(loaded, prefixes=prefixes, capture_layers=(0, 1, 2))
+    out = by_key(made.run(rows))
+    for row in rows[:6]:
+        g = out[row.key]
+        n = len(row.prompt)
+        ids = torch.tensor([row.prompt + g.tokens])
+        reference = loaded.model(ids, output_hidden_states=True)
+        assert g.logits is not None and g.states is not None
+        assert relative(g.logits, reference.logits[0, n - 1 : n - 1 + len(g.logits)]) < 1e-5
+        hidden = torch.stack([reference.hidden_states[i + 1][0, n - 1] for i in range(3)])
+        assert relative(g.states, hidden) < 1e-5
+        text = loaded.model.generate(
+            torch.tensor([row.prompt]), do_sample=False, max_new_tokens=20, eos_token_id=2
+        )[0, n:].tolist()
+        assert list(g.tokens) == (text[: text.index(2)] if 2 in text else text)
+
+
+@pytest.mark.parametrize("prefixes", [None, 3])
+def test_a_row_is_the_same_bits_alone_in_any_batch_and_with_any_number_of_slots(
+    loaded: LoadedModel, prompts: Prompts, prefixes: int | None
+) -> None:
+    rows = sampled(prompts, 40)
+    made = engine(loaded, prefixes=prefixes)
+    together = by_key(made.run(rows))
+    few = by_key(engine(loaded, prefixes=prefixes, slots=3).run(rows[::-1]))
+    alone = by_key([g for row in rows[:8] for g in made.run([row])])
+    assert len({g.tokens for g in together.values()}) > 30  # really sampled
+    for other in (few, alone):
+        for key, g in other.items():
+            assert g.tokens == together[key].tokens
+            assert g.logits is not None and together[key].logits is not None
+            assert torch.equal(g.logits, together[key].logits)
+
+
+def test_rows_with_the_same_noise_are_paired_and_other_noise_differs(
+    loaded: LoadedModel, prompts: Prompts
+) -> None:
+    s = Sampling(temperature=1.0, top_k=0, max_new_tokens=20)
+    rows = [
+        Row("a", prompts[0], "x", s),
+        Row("b", prompts[0], "x", s),
+        Row("c", prompts[0], "y", s),
+    ]
+    out = by_key(engine(loaded).run(rows))
+    assert out["a"].tokens == out["b"].tokens != out["c"].tokens
+
+
+def test_rows_that_follow_from_others_are_run(loaded: LoadedModel, prompts: Prompts) -> None:
+    s = Sampling(max_new_tokens=3)
+
+    def then(row: Row, generation: Generation) -> list[Row]:
+        depth = row.key.count("+")
+        return [Row(row.key + "+", prompts[depth], row.key, s)] if depth < 4 else []
+
+    out = engine(loaded).run([Row(f"g{i}", prompts[0], f"g{i}", s) for i in range(20)], then)
+    assert len(out) == 20 * 5
+
+
+def test_a_row_ends_when_its_reader_is_sure(loaded: LoadedModel, prompts: Prompts) -> None:
+    s = Sampling(temperature=1.0, max_new_tokens=20)
+    row = Row("r", prompts[0], "x", s, ends=lambda text: len(text.split()) == 2)
+    (g,) = engine(loaded).run([row])
+    assert g.finish == "decided" and len(g.tokens) == 2
+
+
+def test_the_end_token_waits_for_the_minimum(loaded: LoadedModel, prompts: Prompts) -> None:
+    flat = Sampling(temperature=50.0, top_k=0, max_new_tokens=24)
+    held = Sampling(temperature=50.0, top_k=0, max_new_tokens=24, min_new_tokens=12)
+    rows = [
+        Row(f"{n}/{i}", prompts[0], f"{i}", s)
+        for n, s in (("flat", flat), ("held", held))
+        for i in range(300)
+    ]
+    out = engine(loaded).run(rows)
+    early = {
+        n: sum(g.key.startswith(n) and g.finish == "eos" and len(g.tokens) < 12 for g in out)
+        for n in ("flat", "held")
+    }
+    assert early["flat"] > 0 and early["held"] == 0
+
+
+def test_rows_that_do_not_fit_are_refused(loaded: LoadedModel, prompts: Prompts) -> None:
+    made = engine(loaded)
+    s = Sampling(max_new_tokens=5)
+    with pytest.raises(BadInput, match="tokens"):
+        made.run([Row("long", (3,) * 129, "x", s)])
+    with pytest.raises(BadInput, match="max_new_tokens"):
+        made.run([Row("many", (3,), "x", Sampling(max_new_tokens=25))])
+    with pytest.raises(BadInput, match="same key"):
+        made.run([Row("r", (3,), "x", s), Row("r", (3,), "y", s)])
+    with pytest.raises(BadInput, match="slots"):
+        engine(loaded, slots=17)
+    with pytest.raises(BadInput, match="top_p"):
+        Sampling(top_p=0)
+
+
+def test_running_out_of_memory_is_named_as_such_and_the_engine_survives(
+    loaded: LoadedModel, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = engine(loaded)
+    rows = sampled(prompts, 5)
+    whole = by_key(made.run(rows))
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("the device is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(made.runner.prefix, "fill", full)
+        with pytest.raises(OutOfMemory, match="16 slots"):
+            made.run(rows)
+    assert {k: g.tokens for k, g in by_key(made.run(rows)).items()} == {
+        k: g.tokens for k, g in whole.items()
+    }
