@@ -1,0 +1,46 @@
+# The two commands a fresh machine needs are `make demo` and `make test`; they install what they need
+# into .venv with nothing but Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := pitboss flows tasks deployments tests
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint lab up down
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+install: $(STAMP)  ## Install the locked versions into .venv (done once, and again when they change)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Pitboss needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## Carry out the whole plan at small scale: start everything, run the campaign, say where the results are
+	$(BIN)/python -m deployments.demo
+
+test: $(STAMP) lint  ## Everything that must hold: style, types, layers, prefect.yaml, tests
+	$(BIN)/python -m deployments.prefect_yaml
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## Style, types and layers only
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lab: $(STAMP)  ## Train the tiny models and SAEs of lab/ again
+	$(BIN)/python -m pitboss.lab build
+
+up: $(STAMP)  ## Start server, work pools, workers and deployments
+	@$(BIN)/python -m deployments.up
+
+down: $(STAMP)  ## Stop exactly what `make up` started
+	@$(BIN)/python -m deployments.down

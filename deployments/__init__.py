@@ -1,0 +1,1 @@
+"""How Pitboss runs on a floor of GPUs: work pools, workers, deployments, up and down."""

@@ -1,0 +1,110 @@
+"""Work pools, made and brought up to date without undoing what an operator did.
+
+The command line's `work-pool create --overwrite` un-pauses a pool and clears its limit; through the
+client a pool is created when missing, and otherwise only its template is replaced.
+"""
+
+import asyncio
+import copy
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from deployments.floor import Pool, this_floor
+from pitboss.errors import BadInput, PitbossError
+
+# A flow process must outlive a killed worker; with streamed output it dies with the worker's pipe.
+STREAM_OUTPUT = False
+HEARTBEAT_SECONDS = "60"
+
+
+def job_template(pool: Pool) -> dict[str, Any]:
+    """Prefect's own process template with the lane's environment as default."""
+    template = copy.deepcopy(ProcessWorker.get_default_base_job_template())
+    variables = template["variables"]["properties"]
+    variables["stream_output"]["default"] = STREAM_OUTPUT
+    variables["env"]["default"] = pool.env | {
+        "PITBOSS_POOL": pool.name,
+        "PREFECT_CLIENT_MAX_RETRIES": "10",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": HEARTBEAT_SECONDS,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    return template
+
+
+async def ensure_pools(client: PrefectClient, wanted: Sequence[Pool]) -> dict[str, str]:
+    """Create missing pools and bring the templates of existing ones up to date.
+
+    An operator's pause and concurrency limit survive; a pool without any limit gets ours back,
+    because two runs at once on one GPU is never meant.
+
+    Returns:
+        For each pool name what was done: "created", "updated" or "unchanged".
+
+    Raises:
+        BadInput: A pool of that name has another type.
+    """
+    done = {}
+    for pool in wanted:
+        template = job_template(pool)
+        try:
+            existing = await client.read_work_pool(pool.name)
+        except ObjectNotFound:
+            await client.create_work_pool(
+                WorkPoolCreate(
+                    name=pool.name,
+                    type=ProcessWorker.type,
+                    description=pool.description,
+                    base_job_template=template,
+                    concurrency_limit=pool.limit,
+                )
+            )
+            done[pool.name] = "created"
+            continue
+        if existing.type != ProcessWorker.type:
+            raise BadInput(
+                f"Work pool {pool.name!r} has type {existing.type!r}, not 'process'.",
+                next=f"Delete it with `prefect work-pool delete {pool.name}` and start again.",
+            )
+        limit = existing.concurrency_limit
+        update = WorkPoolUpdate(
+            description=pool.description,
+            base_job_template=template,
+            concurrency_limit=pool.limit if limit is None else limit,
+        )
+        if (existing.description, existing.base_job_template, limit) == (
+            update.description,
+            update.base_job_template,
+            update.concurrency_limit,
+        ):
+            done[pool.name] = "unchanged"
+            continue
+        await client.update_work_pool(pool.name, update)
+        done[pool.name] = "updated"
+    return done
+
+
+async def _main() -> None:
+    async with get_client() as client:
+        for name, what in (await ensure_pools(client, this_floor())).items():
+            print(f"{name} {what}")
+
+
+def main() -> int:
+    """`python -m deployments.pools`: runs in the environment `up` gives it."""
+    try:
+        asyncio.run(_main())
+    except PitbossError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""prefect.yaml read strictly, and written out once for each lane.
+
+Prefect ignores unknown keys in its file, so a typo such as `concurency_limit` deploys without a
+word. Here every key must be known. An entry whose pool is `{{ $PITBOSS_LANE }}` stands for one
+deployment on each lane of the floor; `deploy --all` gets a copy of the file in which these are
+written out, so the number of GPUs appears in one place only, the floor.
+"""
+
+import copy
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from deployments.floor import Pool, this_floor
+from deployments.settings import ROOT
+from pitboss.errors import BadInput, PitbossError
+
+FILE = ROOT / "prefect.yaml"
+LANE = "PITBOSS_LANE"
+PLACEHOLDER = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class WorkPool(_Strict):
+    name: str
+
+
+class Schedule(_Strict):
+    """A schedule; `slug` gives it an identity across deploys, `active` is its first state."""
+
+    slug: str
+    cron: str
+    timezone: str
+    active: bool
+    parameters: dict[str, Any] = {}
+
+
+class Deployment(_Strict):
+    """One entry. There is no concurrency limit on purpose: its lease kills long runs."""
+
+    name: str
+    entrypoint: str = Field(pattern=r"^flows/\w+\.py:\w+$")
+    description: str = Field(min_length=20)
+    tags: list[str] = Field(min_length=1)
+    parameters: dict[str, Any]
+    work_pool: WorkPool
+    schedules: list[Schedule] = []
+    enforce_parameter_schema: bool = True
+
+    @property
+    def for_each_lane(self) -> bool:
+        return LANE in PLACEHOLDER.findall(self.work_pool.name)
+
+    @field_validator("schedules")
+    @classmethod
+    def _distinct_slugs(cls, schedules: list[Schedule]) -> list[Schedule]:
+        slugs = [schedule.slug for schedule in schedules]
+        if len(set(slugs)) != len(slugs):
+            raise ValueError(f"schedule slugs repeat: {slugs}")
+        return schedules
+
+
+class PrefectYaml(_Strict):
+    """The whole file. `definitions` is ours: Prefect has no such key and ignores it."""
+
+    name: str
+    definitions: dict[str, Any] = {}
+    pull: list[dict[str, dict[str, str]]]
+    deployments: list[Deployment] = Field(min_length=1)
+
+
+def read(path: Path = FILE) -> tuple[PrefectYaml, dict[str, Any]]:
+    """The checked file and the raw mapping it came from.
+
+    Raises:
+        BadInput: The file is missing, is no YAML, or has an unknown, missing or impossible entry.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+        return PrefectYaml.model_validate(raw), raw
+    except FileNotFoundError:
+        raise BadInput("prefect.yaml is missing.", where=str(path)) from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"prefect.yaml is no YAML: {error}", where=str(path)) from error
+    except ValidationError as error:
+        raise BadInput(
+            f"prefect.yaml has entries that would be ignored or are wrong: {error}",
+            where=str(path),
+            next="Correct the entries named above.",
+        ) from error
+
+
+def load_flow(entrypoint: str) -> Any:
+    """The flow an entrypoint `flows/games.py:games` names.
+
+    Raises:
+        BadInput: The module cannot be imported or has no such flow.
+    """
+    from prefect.flows import Flow
+
+    file, name = entrypoint.split(":")
+    module = file.removesuffix(".py").replace("/", ".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(
+            f"The entrypoint {entrypoint!r} cannot be loaded: {error}", where="prefect.yaml"
+        ) from error
+    if not isinstance(found, Flow):
+        raise BadInput(f"The entrypoint {entrypoint!r} is no flow.", where="prefect.yaml")
+    return found
+
+
+def expand(raw: dict[str, Any], lanes: Sequence[str], env: Mapping[str, str]) -> dict[str, Any]:
+    """The mapping with every `{{ $NAME }}` replaced and lane entries written out for each lane.
+
+    Prefect itself drops a placeholder whose variable is unset, without an error.
+
+    Raises:
+        BadInput: A variable is not set.
+    """
+    document = copy.deepcopy(raw)
+    document.pop("definitions", None)
+    entries = document.pop("deployments")
+    written = _replace(document, env)
+    written["deployments"] = [
+        _replace(entry, {**env, **extra}) for entry in entries for extra in _variants(entry, lanes)
+    ]
+    return written  # type: ignore[no-any-return]
+
+
+def _variants(entry: dict[str, Any], lanes: Sequence[str]) -> Iterator[dict[str, str]]:
+    if LANE in PLACEHOLDER.findall(entry["work_pool"]["name"]):
+        yield from ({LANE: lane} for lane in lanes)
+    else:
+        yield {}
+
+
+def _replace(value: Any, env: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replace(item, env) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replace(item, env) for item in value]
+    if isinstance(value, str):
+        return PLACEHOLDER.sub(lambda match: _required(env, match[1]), value)
+    return value
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    if name not in env:
+        raise BadInput(
+            f"prefect.yaml needs the environment variable {name}, which is not set.",
+            next="Deploy with `make up`, which sets it.",
+        )
+    return env[name]
+
+
+def names(document: dict[str, Any]) -> set[str]:
+    """`flow/deployment` for every entry of a written-out file."""
+    return {
+        f"{load_flow(entry['entrypoint']).name}/{entry['name']}"
+        for entry in document["deployments"]
+    }
+
+
+def check(path: Path, floor: Sequence[Pool], env: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that can be wrong in prefect.yaml, found before anything is deployed.
+
+    Returns:
+        The written-out file: one entry for each deployment.
+
+    Raises:
+        BadInput: See `read`, `load_flow` and `expand`; an unknown pool; a name used twice; a
+            parameter the flow does not have; a flow without a description.
+    """
+    checked, raw = read(path)
+    pools = {pool.name for pool in floor}
+    for entry in checked.deployments:
+        flow = load_flow(entry.entrypoint)
+        unknown = set(entry.parameters) - set(flow.parameters.properties)
+        for schedule in entry.schedules:
+            unknown |= set(schedule.parameters) - set(flow.parameters.properties)
+        if unknown:
+            raise BadInput(
+                f"The flow {flow.name!r} has no parameter {', '.join(sorted(unknown))}.",
+                where=f"deployment {entry.name!r} in {path.name}",
+                next=f"Its parameters are {', '.join(flow.parameters.properties)}.",
+            )
+    document = expand(raw, [name for name in sorted(pools) if name != "control"], env)
+    for written in document["deployments"]:
+        if written["work_pool"]["name"] not in pools:
+            raise BadInput(
+                f"The work pool {written['work_pool']['name']!r} is not on this floor.",
+                where=f"deployment {written['name']!r} in {path.name}",
+                next=f"The pools are {', '.join(sorted(pools))}: see deployments/floor.toml.",
+            )
+    if len(names(document)) != len(document["deployments"]):
+        raise BadInput("Two deployments have the same flow and name.", where=path.name)
+    return document
+
+
+def main() -> int:
+    """`python -m deployments.prefect_yaml`: check the file and list its deployments."""
+    try:
+        document = check(FILE, this_floor(), {**os.environ, "PITBOSS_ROOT": str(ROOT)})
+    except PitbossError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"prefect.yaml is right: {len(document['deployments'])} deployments on this floor.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""`python -m deployments.up`: server, work pools, workers and deployments; safe to repeat.
+
+What already runs is left alone, what is missing is started. `python -m deployments.down` stops
+exactly what was started here.
+"""
+
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from deployments.api import Api
+from deployments.floor import Pool, this_floor
+from deployments.processes import TOKEN, Started, start, tail, wait_until
+from deployments.settings import HOST, House, choose_port, house, port_is_free, process_env
+from deployments.state import Up, only_one, read_state, write_state
+from pitboss.errors import BadInput, Incomplete, PitbossError
+
+# The first start creates the database: about 10 s, several times that on a busy machine.
+SERVER_PATIENCE = 180.0
+WORKER_PATIENCE = 120.0
+
+
+def up(place: House, floor: Sequence[Pool]) -> Up:
+    """Start what is missing and wait until all of it answers.
+
+    Raises:
+        BadInput: The port is taken, or prefect.yaml or a pool is wrong.
+        Incomplete: A process did not start; the message has the end of its log.
+    """
+    place.prepare()
+    with only_one(place):
+        state = read_state(place) or Up(token=secrets.token_hex(16), port=choose_port())
+        env = process_env(place, state.port) | {TOKEN: state.token}
+        write_shell_settings(place, env)
+        api = Api(state.port)
+        start_server(place, state, env, api)
+        report("work pools", run_step("deployments.pools", env, place))
+        for pool in floor:
+            start_worker(place, state, env, pool)
+        report("deployments", run_step("deployments.deploy", env, place))
+        wait_for_workers(state, api, floor)
+    return state
+
+
+def start_server(place: House, state: Up, env: dict[str, str], api: Api) -> None:
+    if not state.alive("server", "server"):
+        if not port_is_free(state.port):
+            raise BadInput(
+                f"Port {state.port}, where the server ran before, is taken by another program.",
+                next="Run `make down`, then `make up`: it will choose a free port.",
+            )
+        prefect = os.path.join(os.path.dirname(sys.executable), "prefect")
+        command = [prefect, "server", "start", "--host", HOST, "--port", str(state.port)]
+        log = place.logs / "server.log"
+        remember(place, state, start("server", "server", command, env=env, cwd=place.root, log=log))
+    ready = wait_until(
+        lambda: api.healthy() or not state.alive("server", "server"), seconds=SERVER_PATIENCE
+    )
+    if not ready or not api.healthy():
+        raise Incomplete(
+            f"The server does not answer.\n{tail(place.logs / 'server.log')}",
+            where=str(place.logs / "server.log"),
+            next="Run `make down`, correct the cause shown above, then run `make up` again.",
+        )
+    report("server", f"http://{HOST}:{state.port}")
+
+
+def start_worker(place: House, state: Up, env: dict[str, str], pool: Pool) -> None:
+    if state.alive("worker", pool.name):
+        return
+    command = [sys.executable, "-m", "deployments.worker", "--pool", pool.name]
+    log = place.logs / f"worker-{pool.name}.log"
+    remember(place, state, start("worker", pool.name, command, env=env, cwd=place.root, log=log))
+
+
+def wait_for_workers(state: Up, api: Api, floor: Sequence[Pool]) -> None:
+    for pool in floor:
+        found = wait_until(
+            lambda pool=pool: (  # type: ignore[misc]
+                api.workers_online(pool.name) > 0 or not state.alive("worker", pool.name)
+            ),
+            seconds=WORKER_PATIENCE,
+        )
+        log = next(s.log for s in state.processes if (s.role, s.name) == ("worker", pool.name))
+        if not found or not state.alive("worker", pool.name):
+            raise Incomplete(
+                f"The worker of {pool.name} did not start.\n{tail(log)}",
+                where=str(log),
+                next="Correct the cause shown above and run `make up` again.",
+            )
+    report("workers", "one for each of " + ", ".join(pool.name for pool in floor))
+
+
+def remember(place: House, state: Up, started: Started) -> None:
+    """Record a process at once, so that `down` finds it whatever happens next."""
+    others = [s for s in state.processes if (s.role, s.name) != (started.role, started.name)]
+    state.processes = [*others, started]
+    write_state(place, state)
+
+
+def run_step(module: str, env: dict[str, str], place: House) -> str:
+    """Run a module that uses Prefect's client, in our environment; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module], env=env, cwd=place.root, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise Incomplete(
+            f"{done.stdout}{done.stderr}".strip(), next="`make up` goes on from here when repeated."
+        )
+    return ", ".join(done.stdout.split("\n")).strip(", ")
+
+
+def write_shell_settings(place: House, env: dict[str, str]) -> None:
+    """`. .pitboss/env` lets a person's own `prefect` commands talk to this server."""
+    names = sorted(name for name in env if name.startswith(("PREFECT_", "PITBOSS_", "DO_NOT")))
+    lines = [
+        f"export {name}={shlex.quote(env[name])}"
+        for name in names
+        if name != TOKEN and "AUTH" not in name and "ENCRYPTION" not in name
+    ]
+    (place.home / "env").write_text(
+        "\n".join([*lines, f"export PATH={shlex.quote(env['PATH'])}\n"])
+    )
+
+
+def report(what: str, text: str) -> None:
+    print(f"  {what:<12} {text}", flush=True)
+
+
+def main() -> int:
+    os.umask(0o077)
+    place = house()
+    print(f"Starting the house in {place.home}", flush=True)
+    try:
+        state = up(place, this_floor())
+    except PitbossError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(
+        f"\nThe UI is at http://{HOST}:{state.port}\n"
+        f"For `prefect` commands of your own: . {shlex.quote(str(place.home / 'env'))}\n"
+        "Stop everything with: make down"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
