@@ -1,0 +1,173 @@
+"""Sums over groups of decisions, from which means, variances and tests follow.
+
+Only four numbers a feature and group are kept, so activations can be streamed batch by batch and
+layers can be summed on different devices; sums of any split of the decisions merge into the same
+numbers up to the rounding of float64.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from pitboss.errors import BadInput, Mismatch
+from pitboss.store import table_of
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GroupSums:
+    """Sums of the activations of f features over the n decisions of one group.
+
+    Attributes:
+        n: Decisions summed.
+        total: [f] float64, sum of activations.
+        total_squared: [f] float64, sum of squared activations.
+        fired: [f] int64, decisions at which the feature was above 0.
+    """
+
+    n: int
+    total: Floats
+    total_squared: Floats
+    fired: Ints
+
+    @classmethod
+    def empty(cls, features: int) -> "GroupSums":
+        """Sums over no decision yet."""
+        return cls(0, np.zeros(features), np.zeros(features), np.zeros(features, np.int64))
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> "GroupSums":
+        """Sums over the rows of [n, f] activations.
+
+        Raises:
+            BadInput: The array is not two-dimensional or holds NaN or infinity.
+        """
+        array = np.asarray(values, dtype=np.float64)
+        if array.ndim != 2:
+            raise BadInput(f"Activations must be [decisions, features], not {array.shape}.")
+        _require_finite(array)
+        return cls(
+            len(array),
+            array.sum(axis=0),
+            np.einsum("nf,nf->f", array, array),
+            (array > 0).sum(axis=0).astype(np.int64),
+        )
+
+    @classmethod
+    def of_sparse(cls, n: int, features: int, index: ArrayLike, values: ArrayLike) -> "GroupSums":
+        """Sums over n decisions given only the non-zero activations.
+
+        Args:
+            n: Decisions, those at which nothing fired included.
+            features: Number of features f.
+            index: [m] feature of each non-zero activation.
+            values: [m] its activation.
+        """
+        which, array = np.asarray(index, np.int64), np.asarray(values, np.float64)
+        _require_finite(array)
+        if len(which) and not 0 <= which.min() <= which.max() < features:
+            raise BadInput(f"Feature ids must lie in 0..{features - 1}.")
+        return cls(
+            n,
+            np.bincount(which, array, features).astype(np.float64),
+            np.bincount(which, array * array, features).astype(np.float64),
+            np.bincount(which[array > 0], minlength=features).astype(np.int64),
+        )
+
+    def __add__(self, other: "GroupSums") -> "GroupSums":
+        """Sums over the decisions of both. Raises Mismatch when the features differ in number."""
+        if len(self.total) != len(other.total):
+            raise Mismatch(
+                f"Sums over {len(self.total)} and {len(other.total)} features cannot be added."
+            )
+        return GroupSums(
+            self.n + other.n,
+            self.total + other.total,
+            self.total_squared + other.total_squared,
+            self.fired + other.fired,
+        )
+
+    @property
+    def mean(self) -> Floats:
+        """[f] mean activation, zeros included. Raises BadInput for an empty group."""
+        self._require(1)
+        return self.total / self.n
+
+    @property
+    def variance(self) -> Floats:
+        """[f] sample variance (n - 1). Raises BadInput for fewer than two decisions."""
+        self._require(2)
+        spread = self.total_squared - self.total * self.total / self.n
+        return np.maximum(spread, 0.0) / (self.n - 1)
+
+    def _require(self, least: int) -> None:
+        if self.n < least:
+            raise BadInput(f"The group has {self.n} decisions; {least} are needed.")
+
+
+def sums_table(model: str, layer: int, groups: Mapping[str, GroupSums]) -> pa.Table:
+    """One layer's sums as a table of kind `sums`; groups are named risky and safe."""
+    frames = [
+        pd.DataFrame(
+            {
+                "model": model,
+                "layer": layer,
+                "feature": np.arange(len(sums.total)),
+                "group": group,
+                "n": sums.n,
+                "total": sums.total,
+                "total_squared": sums.total_squared,
+                "fired": sums.fired,
+            }
+        )
+        for group, sums in groups.items()
+    ]
+    return table_of("sums", pd.concat(frames, ignore_index=True))
+
+
+def sums_of_table(table: pa.Table) -> dict[int, dict[str, GroupSums]]:
+    """The sums back from tables of kind `sums`: layer -> group -> sums.
+
+    Raises:
+        BadInput: The table mixes models, or a layer lacks features.
+    """
+    frame = table.to_pandas()
+    if frame["model"].nunique() > 1:
+        raise BadInput(f"The sums are of several models: {sorted(frame['model'].unique())}.")
+    found: dict[int, dict[str, GroupSums]] = {}
+    for (layer, group), rows in frame.groupby(["layer", "group"], sort=True):
+        ordered = rows.sort_values("feature")
+        if not np.array_equal(ordered["feature"], np.arange(len(ordered))):
+            raise BadInput(f"The sums of layer {layer}, group {group}, lack features.")
+        found.setdefault(int(layer), {})[str(group)] = GroupSums(
+            int(ordered["n"].iloc[0]),
+            ordered["total"].to_numpy(np.float64),
+            ordered["total_squared"].to_numpy(np.float64),
+            ordered["fired"].to_numpy(np.int64),
+        )
+    return found
+
+
+def merged(parts: Iterable[GroupSums]) -> GroupSums:
+    """Adds up sums in the order given. Raises BadInput when there are none."""
+    total: GroupSums | None = None
+    for part in parts:
+        total = part if total is None else total + part
+    if total is None:
+        raise BadInput("There are no sums to add up.")
+    return total
+
+
+def _require_finite(array: Floats) -> None:
+    bad = int(np.size(array) - np.isfinite(array).sum())
+    if bad:
+        raise BadInput(
+            f"{bad} of {array.size} activations are NaN or infinite.",
+            next="A failed forward pass must not be counted; look for the layer it began in.",
+        )
