@@ -1,0 +1,272 @@
+"""The five experiments of a study and everything that can be set about each."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pitboss.games.conditions import ALL_CONDITIONS, Condition
+from pitboss.studies.fields import (
+    Alias,
+    Aliases,
+    ConditionKeys,
+    FeatureIds,
+    GamePrompt,
+    Gate,
+    Layers,
+    Probability,
+    ReaderName,
+    ScenePrompt,
+    Section,
+    unique,
+)
+from pitboss.studies.sampling import Sampling, refuse_greedy_retries
+
+Count = Annotated[int, Field(ge=1)]
+
+
+ConditionGroup = Literal["all", "fixed", "variable"]
+
+
+def _conditions(keys: ConditionGroup | list[str]) -> tuple[Condition, ...]:
+    if isinstance(keys, str):
+        return tuple(c for c in ALL_CONDITIONS if keys in ("all", c.bet_type))
+    return tuple(Condition.parse(key) for key in keys)
+
+
+def _prompt_exists_for(prompt: str, conditions: tuple[Condition, ...]) -> None:
+    if prompt == "exp5/original" and any(c.key != "variable/BASE" for c in conditions):
+        raise ValueError("prompt exp5/original exists for the condition variable/BASE only")
+
+
+class Games(Section):
+    """Exp0: slot-machine games from the first round to their end."""
+
+    models: Aliases
+    """Which of the study's models play."""
+
+    prompt: GamePrompt = "exp0/planned"
+    """Which prompt text the player sees."""
+
+    conditions: ConditionGroup | ConditionKeys = "all"
+    """Prompt conditions such as variable/GMRWP, or all 64, or the 32 of one bet type."""
+
+    repetitions: Count = 50
+    """Games in each condition, per model."""
+
+    max_rounds: Count = 100
+    """Rounds after which a game ends without bankruptcy or stop."""
+
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often a decision is asked again after a response without a playable decision; then the
+    game is aborted and counted as such."""
+
+    reader: ReaderName = "menu"
+    """How responses are read. The original-* readers make up decisions; they exist to reproduce
+    old numbers."""
+
+    batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Games that are played together and stored as one file."""
+
+    sampling: Sampling = Sampling(max_new_tokens=1024, min_new_tokens=10)
+    """How responses are drawn."""
+
+    token_limits: dict[Alias, Count] = {}
+    """A model's own limit on the tokens of a response, where it differs from the sampling's."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Games":
+        refuse_greedy_retries(self.sampling, self.retries)
+        _prompt_exists_for(self.prompt, self.resolved_conditions)
+        strangers = sorted(set(self.token_limits) - set(self.models))
+        if strangers:
+            raise ValueError(f"token_limits names models that do not play: {', '.join(strangers)}")
+        for alias in self.token_limits:
+            self.sampling_for(alias)
+        return self
+
+    @property
+    def resolved_conditions(self) -> tuple[Condition, ...]:
+        """The conditions to play, in the order given (for a group, that of the design)."""
+        return _conditions(self.conditions)
+
+    def sampling_for(self, alias: str) -> Sampling:
+        """The sampling of one model, with its own token limit."""
+        limit = self.token_limits.get(alias, self.sampling.max_new_tokens)
+        return Sampling(**(self.sampling.model_dump() | {"max_new_tokens": limit}))
+
+
+class Features(Section):
+    """SAE features that differ between games that end bankrupt and games that end in a stop."""
+
+    models: Aliases
+    """Whose games the statistics are taken from."""
+
+    layers: Layers
+    """Decoder blocks whose output is encoded, counted from 0."""
+
+    gate: Gate = "sae_lens"
+    """Activation threshold of the SAEs: none (relu, as the original study), as sae-lens loads it,
+    or as the SAE's authors define it."""
+
+    min_abs_d: Annotated[float, Field(ge=0)] = 0.3
+    """Smallest absolute Cohen's d of a selected feature."""
+
+    max_p: Probability = 0.001
+    """Largest p value (Welch's t) of a selected feature."""
+
+    fdr: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """False discovery rate over all features of all layers (Benjamini-Hochberg)."""
+
+    per_layer: Annotated[int, Field(ge=0)] = 300
+    """At most this many features per layer, those of largest absolute d; fewer where fewer pass."""
+
+    min_fired: Annotated[int, Field(ge=0)] = 10
+    """Decision points at which a selected feature is active at least."""
+
+    min_group: Annotated[int, Field(ge=2)] = 20
+    """Smallest group (bankrupt, stopped) for which statistics are computed at all."""
+
+    include: Literal["none", "planted"] | FeatureIds = "none"
+    """Features taken in besides the selected ones: none, the planted ones of the lab SAEs, or ids
+    per layer."""
+
+    @model_validator(mode="after")
+    def _included_layers_are_encoded(self) -> "Features":
+        if isinstance(self.include, dict):
+            strangers = sorted(set(self.include) - set(self.layers))
+            if strangers:
+                raise ValueError(f"include names layers that are not in layers: {strangers}")
+        return self
+
+
+class Pathway(Section):
+    """Exp1: which features carry the decision, layer by layer and round by round."""
+
+    model: Alias
+    """Which model plays."""
+
+    prompt: GamePrompt = "exp0/planned"
+    """Which prompt text the player sees."""
+
+    conditions: ConditionGroup | ConditionKeys
+    """Conditions, played in turn until both quotas are filled; a list, all, fixed or variable."""
+
+    bankruptcies: Count = 25
+    """Games that end in bankruptcy to collect."""
+
+    stops: Count = 25
+    """Games that end in a voluntary stop to collect."""
+
+    max_games: Count = 1000
+    """Games after which collecting ends even if a quota is short; the shortfall is reported."""
+
+    batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Games that are played together."""
+
+    max_rounds: Count = 100
+    """Rounds after which a game ends without bankruptcy or stop."""
+
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often a decision is asked again after a response without a playable decision."""
+
+    layers: Layers
+    """Decoder blocks whose activations are kept at every round, counted from 0."""
+
+    gate: Gate = "sae_lens"
+    """Activation threshold of the SAEs, as in the features section."""
+
+    top_features: Count = 20
+    """Features shown per layer: those that differ most between stop and bet."""
+
+    reader: ReaderName = "menu"
+    """How responses are read."""
+
+    sampling: Sampling = Sampling(max_new_tokens=1024, min_new_tokens=10)
+    """How responses are drawn."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Pathway":
+        refuse_greedy_retries(self.sampling, self.retries)
+        _prompt_exists_for(self.prompt, self.resolved_conditions)
+        if self.max_games < self.bankruptcies + self.stops:
+            raise ValueError(
+                f"max_games ({self.max_games}) is below the quotas "
+                f"({self.bankruptcies} + {self.stops})"
+            )
+        return self
+
+    @property
+    def resolved_conditions(self) -> tuple[Condition, ...]:
+        """The conditions to play, in the order they are taken in turn."""
+        return _conditions(self.conditions)
+
+
+class Patching(Section):
+    """Exp2: whether setting one feature to a group's mean changes the decision."""
+
+    model: Alias
+    """Which model is patched; its selected features are used."""
+
+    prompts: Annotated[list[ScenePrompt], Field(min_length=1), AfterValidator(unique)] = [
+        "exp2/safe",
+        "exp2/risky",
+    ]
+    """The scenes in which the model decides."""
+
+    values: Annotated[
+        list[Literal["safe", "risky"]], Field(min_length=1), AfterValidator(unique)
+    ] = ["safe", "risky"]
+    """Values a feature is set to: its mean in games that ended in a stop (safe) or bankrupt
+    (risky). The unpatched baseline is always drawn, once per prompt for all features."""
+
+    trials: Count = 20
+    """Responses drawn for each feature, value and prompt."""
+
+    mode: Literal["delta", "reconstruct", "reconstruct_only"] = "delta"
+    """delta changes one feature and keeps what the SAE cannot express; reconstruct replaces the
+    whole state by the SAE's reconstruction, as the original study did; reconstruct_only is the
+    control of reconstruct, without setting the feature."""
+
+    positions: Literal["prompt_last", "prompt_last_and_generated"] = "prompt_last_and_generated"
+    """Which tokens are patched."""
+
+    chunk: Annotated[int, Field(ge=1, le=100)] = 100
+    """Features of one layer that are run and stored as one unit; a stop loses no more than this."""
+
+    reader: ReaderName = "menu"
+    """How responses are read."""
+
+    full_response: bool = True
+    """Generate to the end (needed to count words) or stop as soon as the decision is certain."""
+
+    fdr: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """False discovery rate over all features and prompts (Benjamini-Hochberg)."""
+
+    sampling: Sampling = Sampling(max_new_tokens=100)
+    """How responses are drawn."""
+
+    @model_validator(mode="after")
+    def _no_pseudo_replication(self) -> "Patching":
+        if self.sampling.greedy and self.trials > 1:
+            raise ValueError(
+                f"temperature 0 repeats the same response, so {self.trials} trials are one; "
+                "set trials to 1 or a temperature above 0"
+            )
+        return self
+
+
+class Words(Section):
+    """Exp3: which tokens a causal feature promotes and which words its responses use."""
+
+    model: Alias
+    """Whose causal features are looked at; the patched model."""
+
+    top_tokens: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Tokens listed per feature."""
+
+    matrix: Literal["unembedding", "input_embedding"] = "unembedding"
+    """What a feature's decoder row is compared with: the unembedding behind the final norm, or
+    the input embedding as in the original study."""
+
+    prior: Annotated[float, Field(gt=0)] = 0.01
+    """Pseudo-count per word in the log-odds of word rates (Monroe et al. 2008)."""

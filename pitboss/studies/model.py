@@ -1,0 +1,179 @@
+"""A study: what to run, in one validated tree that also feeds forms and documentation."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pitboss.errors import BadInput
+from pitboss.models.catalogue import (
+    MODELS,
+    SAE_RELEASES,
+    ModelSpec,
+    model_spec,
+    pairing_warnings,
+    sae_release,
+)
+from pitboss.studies.experiments import Features, Games, Patching, Pathway, Words
+from pitboss.studies.fields import NAME_PATTERN, Alias, Pool, Section, unique
+from pitboss.studies.sampling import Sampling
+
+
+def _known_model(model: str) -> str:
+    if model not in MODELS:
+        raise ValueError(f"there is no such model; use one of {', '.join(MODELS)}")
+    return model
+
+
+def _known_release(release: str) -> str:
+    if release not in SAE_RELEASES:
+        raise ValueError(f"there is no such SAE release; use one of {', '.join(SAE_RELEASES)}")
+    return release
+
+
+class ModelChoice(Section):
+    """A model and the SAEs that read it."""
+
+    id: Annotated[str, AfterValidator(_known_model)]
+    """Model of the catalogue, such as meta-llama/Llama-3.1-8B."""
+
+    sae: Annotated[str, AfterValidator(_known_release)]
+    """SAE release of the catalogue, such as llama-scope-lxr-8x."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ModelChoice":
+        try:
+            pairing_warnings(self.id, self.sae)
+        except BadInput as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class EngineSettings(Section):
+    """How responses are computed; part of what the results depend on."""
+
+    width: Annotated[int, Field(ge=1, le=8192)] = 128
+    """Rows of every matrix product, whatever the number of running responses; it is fixed so that
+    a response does not depend on its neighbours."""
+
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Number format of weights and states."""
+
+
+class Floor(Section):
+    """Which work pool, and so which device, carries out which part."""
+
+    games: dict[Alias, Pool]
+    """Pool of each model's games."""
+
+    features: dict[Alias, Pool]
+    """Pool of each model's feature statistics."""
+
+    pathway: Pool
+    """Pool of the pathway games."""
+
+    patching: Annotated[list[Pool], Field(min_length=1), AfterValidator(unique)]
+    """Pools that share the patching chunks."""
+
+    words: Pool
+    """Pool of the token and word analysis."""
+
+
+class Study(Section):
+    """Everything that determines a study's results, and where it runs."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
+    """Name of the study and of its results folder: small letters, digits and hyphens."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """All randomness is counted from this number."""
+
+    models: Annotated[dict[Alias, ModelChoice], Field(min_length=1)]
+    """The study's models by the names it uses for them."""
+
+    engine: EngineSettings = EngineSettings()
+    """How responses are computed."""
+
+    games: Games
+    """Exp0."""
+
+    features: Features
+    """Selection of features from the games of Exp0."""
+
+    pathway: Pathway
+    """Exp1."""
+
+    patching: Patching
+    """Exp2."""
+
+    words: Words
+    """Exp3."""
+
+    floor: Floor
+    """Which work pools run what; changes no result."""
+
+    @model_validator(mode="after")
+    def _models_are_declared(self) -> "Study":
+        for where, used in (
+            ("games.models", self.games.models),
+            ("features.models", self.features.models),
+            ("pathway.model", [self.pathway.model]),
+            ("patching.model", [self.patching.model]),
+            ("words.model", [self.words.model]),
+            ("floor.games", list(self.floor.games)),
+            ("floor.features", list(self.floor.features)),
+        ):
+            _subset(where, used, "models", list(self.models))
+        return self
+
+    @model_validator(mode="after")
+    def _experiments_feed_each_other(self) -> "Study":
+        _subset("features.models", self.features.models, "games.models", self.games.models)
+        _subset("patching.model", [self.patching.model], "features.models", self.features.models)
+        _subset("words.model", [self.words.model], "patching.model", [self.patching.model])
+        _subset("games.models", self.games.models, "floor.games", list(self.floor.games))
+        _subset(
+            "features.models", self.features.models, "floor.features", list(self.floor.features)
+        )
+        return self
+
+    @model_validator(mode="after")
+    def _layers_have_saes(self) -> "Study":
+        wanted = [
+            ("features.layers", alias, self.features.layers) for alias in self.features.models
+        ]
+        wanted.append(("pathway.layers", self.pathway.model, self.pathway.layers))
+        for where, alias, layers in wanted:
+            model, release = self.spec(alias), sae_release(self.models[alias].sae)
+            missing = [x for x in layers if x >= model.n_layers or x not in release.layers]
+            if missing:
+                raise ValueError(
+                    f"{where}: {release.id} on {model.id} ({model.n_layers} layers) "
+                    f"has no SAE for {missing}"
+                )
+        return self
+
+    def spec(self, alias: str) -> ModelSpec:
+        """The catalogue's entry of a model of this study."""
+        return model_spec(self.models[alias].id)
+
+
+def _subset(where: str, used: list[str], source: str, known: list[str]) -> None:
+    strangers = sorted(set(used) - set(known))
+    if strangers:
+        raise ValueError(
+            f"{where} needs {', '.join(strangers)}, but {source} has only {', '.join(known)}"
+        )
+
+
+__all__ = [
+    "EngineSettings",
+    "Features",
+    "Floor",
+    "Games",
+    "ModelChoice",
+    "Pathway",
+    "Patching",
+    "Sampling",
+    "Study",
+    "Words",
+]

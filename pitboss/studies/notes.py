@@ -1,0 +1,137 @@
+"""Sentences that tell a person what a study cannot meet of its plan, and why."""
+
+from collections.abc import Iterator
+
+from pitboss.models.catalogue import pairing_warnings
+from pitboss.studies.model import Study
+from pitboss.studies.reference import (
+    LLAMA,
+    LLAMA_SCOPE,
+    LONGEST_REASONING,
+    PLAYED,
+    SELECTION,
+    SIGNIFICANT_FEATURES,
+)
+from pitboss.studies.workload import patching_runs
+
+
+def notes(study: Study, features: int) -> list[str]:
+    """All sentences that apply to this study; ``features`` is the most it can patch."""
+    return [
+        *_models(study),
+        *_games(study),
+        *_features(study, features),
+        *_pathway(study),
+        *_patching(study, features),
+        *_words(study),
+    ]
+
+
+def _models(study: Study) -> Iterator[str]:
+    for alias, choice in study.models.items():
+        for warning in (*study.spec(alias).warnings, *pairing_warnings(choice.id, choice.sae)):
+            yield f"{alias}: {warning}"
+
+
+def _games(study: Study) -> Iterator[str]:
+    games = study.games
+    yield (
+        f"The plan asks again without end; here a decision is asked at most {games.retries} more "
+        "times, then the game is aborted and counted as aborted, never as a stop."
+    )
+    for alias in games.models:
+        limit = games.sampling_for(alias).max_new_tokens
+        if study.spec(alias).chat_template and limit < LONGEST_REASONING:
+            yield (
+                f"{alias}: {limit} tokens may cut responses off before their decision; reasoning "
+                f"of up to {LONGEST_REASONING} tokens was seen from Gemma-2-9b-it."
+            )
+    if games.reader != "menu":
+        yield (
+            f"The games are read by {games.reader}, which finds keywords anywhere and makes up "
+            "decisions; their numbers reproduce the original's, they do not correct it."
+        )
+
+
+def _features(study: Study, features: int) -> Iterator[str]:
+    chosen, model = study.features, study.models[study.patching.model]
+    as_original = (chosen.min_abs_d, chosen.max_p, chosen.fdr) == SELECTION
+    if (model.id, model.sae) != (LLAMA, LLAMA_SCOPE) or not as_original:
+        yield (
+            f"At most {features:,} features can be patched; fewer are where fewer than "
+            f"{chosen.per_layer} of a layer pass the selection."
+        )
+        return
+    known = {x: SIGNIFICANT_FEATURES[x] for x in chosen.layers if x in SIGNIFICANT_FEATURES}
+    reachable = sum(min(chosen.per_layer, count) for count in known.values())
+    planned = len(known) * chosen.per_layer
+    if reachable == planned:
+        return
+    short = [(x, n) for x, n in known.items() if n < chosen.per_layer]
+    counts = ", ".join(f"{n} in layer {x}" for x, n in short)
+    yield (
+        f"{len(known)} layers × {chosen.per_layer} = {planned:,} features cannot be met: with SAE "
+        "features at the blocks' outputs the original study found only "
+        f"{counts}, so {reachable:,}, not {planned:,}, are expected. {planned:,} were only "
+        "reached by taking raw hidden dimensions for SAE features. This study's own games "
+        "decide the final number."
+    )
+    runs, plan_runs = patching_runs(study, reachable)
+    yield f"With {reachable:,} features: {runs:,} runs (counted as in the plan: {plan_runs:,})."
+
+
+def _pathway(study: Study) -> Iterator[str]:
+    pathway = study.pathway
+    yield (
+        f"The quota of {pathway.bankruptcies} bankruptcies and {pathway.stops} stops is met by "
+        f"playing until both are in, for at most {pathway.max_games:,} games; a shortfall is "
+        "reported, never filled up."
+    )
+    played = PLAYED.get(study.models[pathway.model].id)
+    if played is None:
+        return
+    rates = [
+        played.bankrupt_fixed if c.bet_type == "fixed" else played.bankrupt_variable
+        for c in pathway.resolved_conditions
+    ]
+    rate = sum(rates) / len(rates)
+    yield (
+        f"{pathway.model} went bankrupt in {rate:.2%} of the original's games in these conditions "
+        f"(as its keyword reader counted), so {pathway.bankruptcies} bankruptcies take about "
+        f"{pathway.bankruptcies / rate:,.0f} games, not the "
+        f"{pathway.bankruptcies + pathway.stops} of the plan."
+    )
+
+
+def _patching(study: Study, features: int) -> Iterator[str]:
+    patching = study.patching
+    runs, plan_runs = patching_runs(study, features)
+    yield (
+        f"The plan's way of counting, with the baseline drawn again for each of {features:,} "
+        f"features, gives {plan_runs:,} runs; the baseline is drawn once per prompt and shared, "
+        f"so {runs:,} are enough."
+    )
+    if "exp2/risky" in patching.prompts:
+        yield (
+            "Prompt exp2/risky offers $5-$100 on a balance of $20, and both scenes begin with a "
+            "round that cannot add up (100 - 10 + 30 is 120, not 130); they are kept letter for "
+            "letter. They differ in bet type, balance and history at once, so effects are "
+            "compared within a scene, safe value against risky value."
+        )
+    if patching.mode == "reconstruct":
+        yield (
+            "Mode reconstruct also drops what the SAE cannot express, while the baseline keeps "
+            "it: compare safe with risky values only, or run reconstruct_only as the control."
+        )
+
+
+def _words(study: Study) -> Iterator[str]:
+    if not study.patching.full_response:
+        yield (
+            "Responses end as soon as their decision is certain, so hardly any words are left to "
+            "count; set patching.full_response to true for the word analysis."
+        )
+    yield (
+        "The plan names 441 causal features, which were chosen by the sign of two differences "
+        "without a test; here the features found causal by this study's own tests are taken."
+    )

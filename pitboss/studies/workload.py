@@ -1,0 +1,176 @@
+"""How much a study asks for: runs, tokens and bytes of each experiment, as upper bounds.
+
+Byte counts are of the uncompressed rows; the stored files are smaller. Their constants:
+
+* ``TOKEN_BYTES`` 4: an English token is about four characters.
+* ``DECISION_BYTES`` 1,500: one game decision's prompt text, keys and columns.
+* ``TRIAL_BYTES`` 300: one patching trial's keys and columns (its prompt is stored once).
+* ``STATISTIC_BYTES`` 100: one feature's row of group means, tests and flags.
+* ``ACTIVE_FEATURES`` 100 per layer and decision, at ``ACTIVATION_BYTES`` 16 each: Llama Scope
+  was trained for 50 active features, Gemma Scope's canonical SAEs for about 100.
+"""
+
+from typing import NamedTuple
+
+from pitboss.models.catalogue import sae_release
+from pitboss.studies.model import Study
+
+TOKEN_BYTES = 4
+DECISION_BYTES = 1_500
+TRIAL_BYTES = 300
+STATISTIC_BYTES = 100
+ACTIVE_FEATURES = 100
+ACTIVATION_BYTES = 16
+
+
+class Work(NamedTuple):
+    """One experiment with one model.
+
+    Args:
+        experiment: ``games``, ``features``, ``pathway``, ``patching`` or ``words``.
+        model: The study's name for the model.
+        conditions: Prompt conditions or scenes.
+        runs: Games, patched and baseline trials, or features; what the experiment counts.
+        responses: Most responses that can be generated, all rounds and retries included.
+        tokens: Most tokens that can be generated.
+        bytes: Most bytes written, uncompressed.
+        formula: How these numbers come about.
+    """
+
+    experiment: str
+    model: str
+    conditions: int
+    runs: int
+    responses: int
+    tokens: int
+    bytes: int
+    formula: str
+
+
+def workload(study: Study, included: int = 0) -> list[Work]:
+    """Every experiment of a study, in the order in which they run.
+
+    Args:
+        study: The validated study.
+        included: Features patched besides the selected ones.
+    """
+    return [
+        *(_games(study, alias) for alias in study.games.models),
+        *(_features(study, alias) for alias in study.features.models),
+        _pathway(study),
+        _patching(study, included),
+        _words(study, included),
+    ]
+
+
+def patched_features(study: Study, included: int = 0) -> int:
+    """Most features that the study can patch: ``per_layer`` in every layer, plus the included."""
+    return len(study.features.layers) * study.features.per_layer + included
+
+
+def patching_runs(study: Study, features: int) -> tuple[int, int]:
+    """(runs with the baseline drawn once per prompt, runs with it redrawn for every feature)."""
+    patching = study.patching
+    once = len(patching.prompts) * patching.trials
+    patched = features * len(patching.values) * once
+    return patched + once, patched + features * once
+
+
+def _decisions(games: int, rounds: int, retries: int, limit: int) -> tuple[int, int, int]:
+    """Most responses, tokens and bytes of ``games`` games."""
+    responses = games * rounds * (1 + retries)
+    return responses, responses * limit, responses * (DECISION_BYTES + TOKEN_BYTES * limit)
+
+
+def _games(study: Study, alias: str) -> Work:
+    games = study.games
+    conditions = len(games.resolved_conditions)
+    limit = games.sampling_for(alias).max_new_tokens
+    runs = conditions * games.repetitions
+    most = _decisions(runs, games.max_rounds, games.retries, limit)
+    return Work(
+        "games",
+        alias,
+        conditions,
+        runs,
+        *most,
+        f"{conditions} conditions × {games.repetitions} games; responses ≤ games × "
+        f"{games.max_rounds} rounds × (1 + {games.retries} retries), each ≤ {limit} tokens and "
+        f"{DECISION_BYTES} + {TOKEN_BYTES} × {limit} bytes",
+    )
+
+
+def _features(study: Study, alias: str) -> Work:
+    width = sae_release(study.models[alias].sae).d_sae
+    vectors = 2 * study.spec(alias).d_model * 4
+    layers, per_layer = len(study.features.layers), study.features.per_layer
+    runs = layers * width
+    return Work(
+        "features",
+        alias,
+        len(study.games.resolved_conditions),
+        runs,
+        0,
+        0,
+        runs * STATISTIC_BYTES + layers * per_layer * vectors,
+        f"{layers} layers × {width:,} features × {STATISTIC_BYTES} bytes; at most {per_layer} per "
+        f"layer kept with encoder and decoder vectors of {vectors:,} bytes",
+    )
+
+
+def _pathway(study: Study) -> Work:
+    pathway = study.pathway
+    limit = pathway.sampling.max_new_tokens
+    responses, tokens, size = _decisions(
+        pathway.max_games, pathway.max_rounds, pathway.retries, limit
+    )
+    kept = (pathway.bankruptcies + pathway.stops) * pathway.max_rounds * len(pathway.layers)
+    return Work(
+        "pathway",
+        pathway.model,
+        len(pathway.resolved_conditions),
+        pathway.max_games,
+        responses,
+        tokens,
+        size + kept * ACTIVE_FEATURES * ACTIVATION_BYTES,
+        f"games until {pathway.bankruptcies} bankruptcies and {pathway.stops} stops, at most "
+        f"{pathway.max_games}; decisions as in games (≤ {limit} tokens); activations "
+        f"{pathway.bankruptcies + pathway.stops} games × {pathway.max_rounds} rounds × "
+        f"{len(pathway.layers)} layers × {ACTIVE_FEATURES} active × {ACTIVATION_BYTES} bytes",
+    )
+
+
+def _patching(study: Study, included: int) -> Work:
+    patching = study.patching
+    features = patched_features(study, included)
+    runs, _ = patching_runs(study, features)
+    limit = patching.sampling.max_new_tokens
+    return Work(
+        "patching",
+        patching.model,
+        len(patching.prompts),
+        runs,
+        runs,
+        runs * limit,
+        runs * (TRIAL_BYTES + TOKEN_BYTES * limit),
+        f"≤ {features:,} features × {len(patching.values)} values × {len(patching.prompts)} "
+        f"prompts × {patching.trials} trials + baseline {len(patching.prompts)} × "
+        f"{patching.trials}; each ≤ {limit} tokens and {TRIAL_BYTES} + {TOKEN_BYTES} × {limit} "
+        "bytes",
+    )
+
+
+def _words(study: Study, included: int) -> Work:
+    features = patched_features(study, included)
+    top = study.words.top_tokens
+    return Work(
+        "words",
+        study.words.model,
+        len(study.patching.prompts),
+        features,
+        0,
+        0,
+        features * top * STATISTIC_BYTES,
+        f"the features found causal, at most {features:,}, × {top} tokens × {STATISTIC_BYTES} "
+        "bytes; generates nothing",
+    )
