@@ -136,7 +136,7 @@ def expand(raw: dict[str, Any], lanes: Sequence[str], env: Mapping[str, str]) ->
     written["deployments"] = [
         _replace(entry, {**env, **extra}) for entry in entries for extra in _variants(entry, lanes)
     ]
-    return written  # type: ignore[no-any-return]
+    return written
 
 
 def _variants(entry: dict[str, Any], lanes: Sequence[str]) -> Iterator[dict[str, str]]:

@@ -1,0 +1,1 @@
+"""What Prefect retries, caches and shows. Thin: no mathematics here."""

@@ -1,0 +1,146 @@
+"""What a run shows on its page: progress, tables, text and pictures.
+
+An artifact is a call to the server, which can be slow or away, while the work it describes may have
+taken hours. So nothing here ever raises, a call is repeated once only, and after a failure the
+server is left alone for a minute.
+"""
+
+import base64
+import functools
+import json
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec
+from uuid import UUID
+
+from prefect import artifacts
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+# The UI and the database stay quick below this; larger things are files, named in the text.
+MAX_BYTES = 100_000
+EVERY_SECONDS = 5.0
+PAUSE_AFTER_FAILURE = 60.0
+
+P = ParamSpec("P")
+_quiet_until = 0.0
+
+
+def artifact_key(text: str) -> str:
+    """Lower-case letters, digits and dashes, the only characters a key may have."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "artifact"
+
+
+def never_fails(show: Callable[P, object]) -> Callable[P, None]:
+    """Turn any failure into a warning, and leave the server alone for a while after one."""
+
+    @functools.wraps(show)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        global _quiet_until
+        if time.monotonic() < _quiet_until:
+            return
+        try:
+            with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 1}):
+                show(*args, **kwargs)
+        except Exception as error:  # whatever it is, the chunk it describes is worth more
+            _quiet_until = time.monotonic() + PAUSE_AFTER_FAILURE
+            _logger().warning(
+                "An artifact was not shown (%s: %s); the work goes on.",
+                type(error).__name__,
+                error,
+            )
+
+    return guarded
+
+
+@never_fails
+def show_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
+    """A table; if it is too large, its first rows and a note that says so."""
+    kept = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    shown = _fitting(kept)
+    if shown < len(kept):
+        description += f" The first {shown} of {len(kept)} rows; all of them are in the store."
+    artifacts.create_table_artifact(
+        table=kept[:shown], key=artifact_key(key), description=description
+    )
+
+
+@never_fails
+def show_markdown(key: str, text: str, description: str | None = None) -> None:
+    """Text; if it is too large, its beginning and a note that says so."""
+    raw = text.encode()
+    if len(raw) > MAX_BYTES:
+        text = raw[: MAX_BYTES - 200].decode(errors="ignore") + "\n\n*Cut here: too long to show.*"
+    artifacts.create_markdown_artifact(
+        markdown=text, key=artifact_key(key), description=description
+    )
+
+
+@never_fails
+def show_picture(key: str, png: bytes, caption: str, path: str) -> None:
+    """A PNG inside a markdown artifact, or only its path if it is too large."""
+    data = base64.b64encode(png).decode()
+    if len(data) > MAX_BYTES - 1000:
+        text = f"{caption}\n\nThe picture is too large to show here: `{path}`"
+    else:
+        text = f"![{caption}](data:image/png;base64,{data})\n\n{caption} File: `{path}`"
+    artifacts.create_markdown_artifact(markdown=text, key=artifact_key(key), description=caption)
+
+
+class Progress:
+    """A progress bar for a known number of steps, sent at most every few seconds."""
+
+    def __init__(self, key: str, description: str, total: int) -> None:
+        self._key, self._description, self._total = artifact_key(key), description, total
+        self._id: UUID | None = None
+        self._done = 0
+        self._sent_at = float("-inf")
+        self.advance(0)  # the bar appears at once, at zero
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Count steps; the last one is always sent."""
+        self._done += steps
+        last = self._done >= self._total
+        if last or time.monotonic() - self._sent_at >= EVERY_SECONDS:
+            self._sent_at = time.monotonic()
+            self._send(note)
+
+    @never_fails
+    def _send(self, note: str) -> None:
+        percent = 100.0 if not self._total else min(100.0, 100.0 * self._done / self._total)
+        text = f"{self._description}: {self._done} of {self._total}"
+        text = f"{text}. {note}" if note else text
+        if self._id is None:
+            created = artifacts.create_progress_artifact(
+                progress=percent, key=self._key, description=text
+            )
+            self._id = created if isinstance(created, UUID) else None
+        else:
+            artifacts.update_progress_artifact(self._id, progress=percent, description=text)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if math.isfinite(value) else str(value)
+    return value if isinstance(value, int | str | None) else str(value)
+
+
+def _fitting(rows: Sequence[Mapping[str, object]]) -> int:
+    """How many rows stay below the size limit."""
+    size = 2
+    for count, row in enumerate(rows):
+        size += len(json.dumps(row)) + 2
+        if size > MAX_BYTES:
+            return count
+    return len(rows)
+
+
+def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)

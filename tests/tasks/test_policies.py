@@ -1,0 +1,111 @@
+"""Retries and caching, with real Prefect runs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.runtime import flow_run
+
+from pitboss.errors import BadInput, Mismatch, OutOfMemory
+from tasks import policies
+
+QUICK = {**policies.PART, "retry_delay_seconds": 0}
+
+
+@dataclass(frozen=True)
+class SomeStudy:
+    name: str = "some"
+
+
+@dataclass(frozen=True)
+class SomeUnit:
+    kind: str = "games"
+    key: str = "llama/batch-0001-abc"
+
+
+def states_of_tasks(run_id: str) -> list[str]:
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+        )
+    return [run.state_name or "" for run in runs]
+
+
+def test_the_second_call_is_cached_under_a_readable_path(prefect_api: Any, tmp_path: Any) -> None:
+    calls = []
+
+    @task(**QUICK)
+    def part(study: SomeStudy, unit: SomeUnit, slots: int) -> dict[str, Any]:
+        calls.append(slots)
+        return {"key": unit.key, "rows": 3}
+
+    @flow
+    def twice(slots: int) -> Any:
+        return part(SomeStudy(), SomeUnit(), slots, return_state=True)
+
+    first, second = twice(8), twice(4)
+    assert (first.name, second.name) == ("Completed", "Cached")
+    assert calls == [8]
+    stored = tmp_path / "cache" / "some" / "games" / "llama" / "batch-0001-abc"
+    assert stored.is_file()
+    assert '"rows":3' in stored.read_text().replace(" ", "").replace("\\", "")
+    assert second.result() == {"key": "llama/batch-0001-abc", "rows": 3}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OutOfMemory("full"), torch.cuda.OutOfMemoryError("full"), httpx.ConnectError("away")],
+)
+def test_memory_and_transient_errors_are_tried_again(prefect_api: Any, error: Exception) -> None:
+    attempts = []
+
+    @task(**QUICK)
+    def part(study: SomeStudy, unit: SomeUnit) -> int:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise error
+        return len(attempts)
+
+    @flow
+    def once() -> int:
+        return part(SomeStudy(), SomeUnit())
+
+    assert once() == 3
+
+
+@pytest.mark.parametrize(
+    "error", [BadInput("wrong"), Mismatch("other"), ValueError("bug"), OSError(28, "disk full")]
+)
+def test_any_other_error_fails_at_once_with_its_cause(prefect_api: Any, error: Exception) -> None:
+    attempts = []
+
+    @task(**QUICK)
+    def part(study: SomeStudy, unit: SomeUnit) -> int:
+        attempts.append(flow_run.get_id())
+        raise error
+
+    @flow
+    def once() -> int:
+        return part(SomeStudy(), SomeUnit())
+
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        once()
+    assert len(attempts) == 1
+    assert states_of_tasks(attempts[0]) == ["Failed"]
+
+
+def test_what_counts_as_transient() -> None:
+    request = httpx.Request("GET", "http://127.0.0.1/")
+
+    def answer(code: int) -> httpx.HTTPStatusError:
+        return httpx.HTTPStatusError("", request=request, response=httpx.Response(code))
+
+    assert policies.is_transient(answer(503))
+    assert not policies.is_transient(answer(404))
+    assert policies.is_transient(ConnectionResetError())
+    assert not policies.is_transient(FileNotFoundError("weights"))
