@@ -1,0 +1,212 @@
+"""Which SAE features differ between games that end bankrupt and games that end in a stop.
+
+A unit is one layer's sums over the last decision of every such game, read at the last prompt token.
+`select` then tests all features of all layers at once, chooses, and writes the feature bank.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from pitboss.engine import Row, Sampling
+from pitboss.errors import BadInput, Incomplete
+from pitboss.experiments import games
+from pitboss.experiments.identity import model_identity, sae_identity
+from pitboss.experiments.lane import Lane
+from pitboss.experiments.units import Unit
+from pitboss.games.outcomes import Outcome
+from pitboss.models.catalogue import LAB_DIR, model_spec, sae_release
+from pitboss.saes.bank import FeatureBank
+from pitboss.saes.loading import load_sae
+from pitboss.saes.selection import Selection, SelectionRules, select
+from pitboss.saes.statistics import StatisticsRules, compare_features
+from pitboss.saes.sums import GroupSums, sums_of_table, sums_table
+from pitboss.store import PartRef, Store, part_key, table_of
+from pitboss.studies.model import Features, Study
+
+GROUPS = {Outcome.BANKRUPTCY: "risky", Outcome.VOLUNTARY_STOP: "safe"}
+_ENCODED_AT_ONCE = 256  # decisions; 256 x 32,768 float32 activations are 34 MB
+
+
+class FeatureSet(NamedTuple):
+    """What selection leaves: two parts, the bank, and what a person should know."""
+
+    statistics: PartRef
+    features: PartRef
+    bank: Path
+    selection: Selection
+
+
+def bank_path(store: Store, alias: str) -> Path:
+    """Where a model's feature bank lies."""
+    return store.path / "banks" / f"{alias}.safetensors"
+
+
+def games_keys(study: Study, alias: str) -> list[str]:
+    """Content keys of all game batches of one model."""
+    return [unit.key for unit in games.units(study, alias)]
+
+
+def units(study: Study, alias: str) -> list[Unit]:
+    """One unit a layer."""
+    played = games_keys(study, alias)
+    release = sae_release(study.models[alias].sae)
+    return [
+        Unit(
+            experiment="features",
+            kind="sums",
+            slug=f"{alias}/L{layer:02d}",
+            identity={
+                **model_identity(study, alias),
+                "sae": sae_identity(study, alias, layer, study.features.gate),
+                "games": played,
+                "decision": "last",
+            },
+            rows=2 * release.d_sae,
+            payload=layer,
+        )
+        for layer in study.features.layers
+    ]
+
+
+def last_decisions(study: Study, store: Store, alias: str) -> pd.DataFrame:
+    """The last decision of every game that ended bankrupt or in a stop, in the order of games.
+
+    Returns:
+        Columns game, key, prompt_text, group (risky | safe).
+
+    Raises:
+        Incomplete: Games are missing.
+    """
+    keys = games_keys(study, alias)
+    store.coverage("games", keys).require()
+    outcome = store.read("games", keys).select(["key", "outcome"]).to_pandas()
+    columns = ["game", "key", "round", "attempt", "prompt_text"]
+    every = store.read("decisions", keys).select(columns).to_pandas()
+    last = every.sort_values(["game", "round", "attempt"]).groupby("game").tail(1)
+    joined = last.merge(outcome, left_on="game", right_on="key", suffixes=("", "_game"))
+    joined["group"] = joined["outcome"].map({str(k): v for k, v in GROUPS.items()})
+    chosen = joined.dropna(subset=["group"]).sort_values("game").reset_index(drop=True)
+    return chosen[["game", "key", "prompt_text", "group"]]
+
+
+def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
+    """Sum one layer's activations over the decisions of each group, and commit the sums."""
+    if done := unit.ref(store):
+        return done
+    began = time.monotonic()
+    settings = lane.study.features
+    decisions = last_decisions(lane.study, store, lane.alias)
+    states = _states(lane, decisions, slots)[:, settings.layers.index(unit.payload)]
+    sae = lane.sae(unit.payload, settings.gate)
+    d_sae = sae.W_enc.shape[1]
+    sums = {name: GroupSums.empty(d_sae) for name in GROUPS.values()}
+    for name in sums:
+        mine = torch.tensor((decisions["group"] == name).to_numpy())
+        for some in states[mine].split(_ENCODED_AT_ONCE):
+            activations = sae.encode(some.to(lane.loaded.device))
+            sums[name] += GroupSums.of(activations.cpu().numpy())
+    table = sums_table(lane.loaded.spec.id, unit.payload, sums)
+    facts = {"device": str(lane.loaded.device), "decisions": len(decisions)}
+    return unit.commit(store, table, began, facts)
+
+
+def _states(lane: Lane, decisions: pd.DataFrame, slots: int | None) -> torch.Tensor:
+    """Residual stream at the last prompt token, float32 [decisions, layers, d_model], on the CPU.
+
+    All layers come from one pass, which the lane remembers for the other layers' units.
+    """
+    name = tuple(decisions["key"])
+    known = lane.remembered_states(name)
+    if known is not None:
+        return known
+    one = Sampling(temperature=0, max_new_tokens=1)
+    rows = [
+        Row(key, tuple(lane.loaded.encode(text)), key, one, capture=True)
+        for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
+    ]
+    engine = lane.engine(
+        prompt_capacity=max(len(row.prompt) for row in rows),
+        token_capacity=1,
+        slots=slots,
+        capture_layers=tuple(lane.study.features.layers),
+    )
+    by_key = {g.key: g.states for g in engine.run(rows)}
+    found = [by_key[row.key] for row in rows]
+    states = torch.stack([s for s in found if s is not None])
+    if len(states) != len(rows):
+        raise Incomplete(f"{len(states)} of {len(rows)} decisions have a captured state.")
+    lane.remember_states(name, states)
+    return states
+
+
+def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
+    """Test, choose and write: statistics, selected features, feature bank.
+
+    Raises:
+        Incomplete: A layer's sums are missing.
+        BadInput: Nothing passes the rules, or an included feature does not exist.
+    """
+    settings = study.features
+    wanted = [unit.key for unit in units(study, alias)]
+    store.coverage("sums", wanted).require()
+    sums = sums_of_table(store.read("sums", wanted))
+    model, release = model_spec(study.models[alias].id), study.models[alias].sae
+    statistics = compare_features(
+        sums,
+        StatisticsRules(min_fired=settings.min_fired, min_group=settings.min_group),
+        model=model.id,
+        sae=release,
+    )
+    saes = {layer: load_sae(release, layer, settings.gate) for layer in settings.layers}
+    chosen = select(
+        statistics,
+        SelectionRules(settings.min_abs_d, settings.max_p, settings.fdr, settings.per_layer),
+        include=included(settings, release),
+        thresholds={layer: sae.threshold.numpy() for layer, sae in saes.items()},
+    )
+    rules = settings.model_dump(mode="json", exclude={"models", "layers"})
+    identity = {"sums": wanted, "rules": rules}
+    key = part_key(alias, identity)
+    statistics_ref = store.commit(
+        "statistics", key, table_of("statistics", statistics), identity=identity
+    )
+    features_ref = store.commit("features", key, chosen.table, identity=identity)
+    bank = FeatureBank.build(
+        (sae for layer, sae in saes.items() if layer in chosen.ids),
+        chosen.ids,
+        values=chosen.values,
+        meta={"model": model.id, "sae": release, "gate": settings.gate, "features": key},
+    )
+    bank.save(bank_path(store, alias))
+    return FeatureSet(statistics_ref, features_ref, bank_path(store, alias), chosen)
+
+
+def included(settings: Features, release: str) -> dict[int, list[int]]:
+    """Features taken in whatever their statistics: layer -> ids."""
+    if settings.include == "none":
+        return {}
+    if settings.include == "planted":
+        ids = planted(release)
+        return {
+            layer: sorted([*kinds["causal"], *kinds["null"]])
+            for layer, kinds in ids.items()
+            if layer in settings.layers
+        }
+    return {layer: list(ids) for layer, ids in settings.include.items()}
+
+
+def planted(release: str) -> dict[int, dict[str, list[int]]]:
+    """Planted features of a lab SAE: layer -> {"causal": ids, "null": ids}."""
+    every: dict[str, Any] = json.loads((LAB_DIR / "planted.json").read_text())
+    if release not in every:
+        raise BadInput(
+            f"No planted features are known for SAE release {release!r}.",
+            where="features.include",
+            next=f"Planted features exist in {', '.join(every)}; name ids per layer for others.",
+        )
+    return {int(layer): kinds for layer, kinds in every[release].items()}

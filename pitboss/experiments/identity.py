@@ -1,0 +1,51 @@
+"""What models, SAEs and prompts are, in the words that go into content keys."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pitboss.games.prompts import prompt_set_hash
+from pitboss.models.catalogue import model_spec, sae_release
+from pitboss.studies.model import Study
+
+
+@cache
+def _files_hash(folder: Path) -> str:
+    """Hash over all files below a folder, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def model_identity(study: Study, alias: str) -> dict[str, Any]:
+    """Which weights in which number format, and the shape of the matrix products."""
+    spec = model_spec(study.models[alias].id)
+    weights = {"files": _files_hash(spec.local)} if spec.local else {"revision": spec.revision}
+    return {
+        "model": spec.id,
+        **weights,
+        "dtype": study.engine.dtype,
+        "width": study.engine.width,
+        "seed": study.seed,
+    }
+
+
+def sae_identity(study: Study, alias: str, layer: int, gate: str) -> dict[str, Any]:
+    """Which SAE under which gate, read where."""
+    release = sae_release(study.models[alias].sae)
+    files = {"files": _files_hash(release.local)} if release.local else {}
+    return {
+        "release": release.id,
+        "sae_id": release.sae_id_of(layer),
+        **files,
+        "gate": gate,
+        "hook_point": f"blocks.{layer}.hook_resid_post",
+    }
+
+
+def prompts_identity(names: tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """The prompts by name and by every letter of their texts."""
+    return {"names": sorted(names), "texts": prompt_set_hash(names)}

@@ -1,0 +1,132 @@
+"""What stays resident on one device while a flow run lasts: the model and the SAEs in use."""
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+
+from pitboss.engine import Engine, Sampling
+from pitboss.engine.prefix import BUCKET
+from pitboss.games.conditions import COMPONENTS, Condition
+from pitboss.games.prompts import PROMPTS, Round, State, render
+from pitboss.models.checks import Check, check_bos, check_hooks, check_parameters, require
+from pitboss.models.loading import LoadedModel, load_model
+from pitboss.saes.loading import Gate, SaeLayer, load_sae
+from pitboss.studies.model import Sampling as SamplingSettings
+from pitboss.studies.model import Study
+
+
+class Lane:
+    """A loaded model of a study on one device.
+
+    Attributes:
+        width: Rows of every matrix product, and the number of slots unless memory is short.
+        checks: What was verified before any work.
+    """
+
+    def __init__(self, study: Study, alias: str, loaded: LoadedModel, checks: list[Check]) -> None:
+        self.study, self.alias, self.loaded, self.checks = study, alias, loaded, checks
+        self.width = study.engine.width
+        self._saes: OrderedDict[tuple[int, Gate], SaeLayer] = OrderedDict()
+        self._states: tuple[Any, torch.Tensor] | None = None
+
+    def engine(
+        self,
+        *,
+        prompt_capacity: int,
+        token_capacity: int,
+        slots: int | None,
+        prefixes: int | None = None,
+        lanes: int = 1,
+        capture_layers: tuple[int, ...] = (),
+        saes: dict[int, SaeLayer] | None = None,
+    ) -> Engine:
+        """An engine on this lane's model; `slots` None means as many as the width."""
+        return Engine(
+            self.loaded,
+            seed=self.study.seed,
+            width=self.width,
+            slots=slots,
+            prompt_capacity=whole_buckets(prompt_capacity),
+            token_capacity=token_capacity,
+            prefixes=prefixes,
+            lanes=lanes,
+            capture_layers=capture_layers,
+            saes=saes,
+        )
+
+    def sae(self, layer: int, gate: Gate) -> SaeLayer:
+        """The SAE of one layer under a gate, on this lane's device.
+
+        As many stay resident as fit half of the free memory; the least recently used goes first.
+        """
+        if (layer, gate) in self._saes:
+            self._saes.move_to_end((layer, gate))
+            return self._saes[layer, gate]
+        release = self.study.models[self.alias].sae
+        made = load_sae(release, layer, gate, self.loaded.device)
+        size = made.W_enc.nbytes + made.W_dec.nbytes
+        while self._saes and size > 0.5 * free_bytes(self.loaded.device):
+            self._saes.popitem(last=False)
+        self._saes[layer, gate] = made
+        return made
+
+    def remember_states(self, name: Any, states: torch.Tensor) -> None:
+        """Keep the last captured residual streams, so that each layer's unit can use them."""
+        self._states = (name, states)
+
+    def remembered_states(self, name: Any) -> torch.Tensor | None:
+        """The residual streams remembered under this name, or None."""
+        return self._states[1] if self._states is not None and self._states[0] == name else None
+
+    def sampling(self, settings: SamplingSettings) -> Sampling:
+        """A study's sampling, with the model's own top-p where the study leaves it open."""
+        own = self.loaded.generation_defaults.get("top_p", 1.0)
+        return Sampling(
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=own if settings.top_p is None else settings.top_p,
+            max_new_tokens=settings.max_new_tokens,
+            min_new_tokens=settings.min_new_tokens,
+        )
+
+    def longest_game_prompt(self, prompt: str) -> int:
+        """Tokens of a prompt with every component, a full history and seven-digit balances."""
+        rounds = tuple(Round(n, 1_000_000, False, 9_000_000) for n in range(91, 100))
+        if prompt == "exp5/original":
+            condition = Condition("", "variable")
+        else:
+            condition = Condition(COMPONENTS, "variable")
+        assert PROMPTS[prompt].needs_state
+        text = render(prompt, State(condition, 9_000_000, rounds)).text
+        return len(self.loaded.encode(text))
+
+
+def whole_buckets(tokens: int) -> int:
+    """The next multiple of the engine's prefill bucket."""
+    return -(-tokens // BUCKET) * BUCKET
+
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a device, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def open_lane(study: Study, alias: str, device: str) -> Lane:
+    """Load a study's model on a device and check it before any work.
+
+    Raises:
+        BadInput: The model is unknown, its weights are missing, or a check fails.
+    """
+    loaded = load_model(study.models[alias].id, device=device, dtype=study.engine.dtype)
+    checks = [
+        check_parameters(loaded),
+        check_hooks(loaded),
+        check_bos(loaded),
+    ]
+    require(checks)
+    return Lane(study, alias, loaded, checks)

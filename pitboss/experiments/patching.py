@@ -1,0 +1,298 @@
+"""Exp2: is a feature causal? Patch it to a population mean while the model answers, and count.
+
+A unit is one chunk of features of one layer with all its prompts, values and trials, or the
+baseline: the unpatched prompts, drawn once and shared by every feature. Trial t of a prompt has the
+same noise in every arm, so arms differ by their patch alone.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import pandas as pd
+
+from pitboss.analysis.effects import effects as test_effects
+from pitboss.engine import Generation, Patch, Row
+from pitboss.errors import BadInput
+from pitboss.experiments.features import bank_path
+from pitboss.experiments.identity import model_identity, prompts_identity
+from pitboss.experiments.lane import Lane
+from pitboss.experiments.play import reading_columns
+from pitboss.experiments.units import Unit
+from pitboss.games.prompts import Prompt, render
+from pitboss.games.reading import reader
+from pitboss.saes.bank import FeatureBank
+from pitboss.store import PartRef, Store, part_key, require_counts, table_of
+from pitboss.studies.model import Study
+
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One prompt under one value of one feature, or under none."""
+
+    prompt: Prompt
+    name: str
+    patch: Patch | None
+
+    def key(self, alias: str, trial: int) -> str:
+        """Name of one run of this arm."""
+        where = f"L{self.patch.layer:02d}/F{self.patch.feature}" if self.patch else BASELINE
+        return f"{alias}/{where}/{self.prompt.name}/{self.name}/{trial:03d}"
+
+
+def baseline_unit(study: Study) -> Unit:
+    """The unpatched runs, shared by all features."""
+    settings = study.patching
+    return Unit(
+        experiment="patching",
+        kind="trials",
+        slug=f"{settings.model}/baseline",
+        identity={"baseline": True, **_identity(study)},
+        rows=len(settings.prompts) * settings.trials,
+    )
+
+
+def units(study: Study, store: Store) -> list[Unit]:
+    """The chunks of the selected features: at most `chunk` features of one layer each.
+
+    Raises:
+        BadInput: The feature bank of this study does not exist or is damaged.
+    """
+    settings = study.patching
+    bank = FeatureBank.load(bank_path(store, settings.model))
+    found: list[Unit] = []
+    for layer in sorted(set(bank.layer.tolist())):
+        index = [i for i, at in enumerate(bank.layer.tolist()) if at == layer]
+        for start in range(0, len(index), settings.chunk):
+            found.append(_chunk(study, bank, layer, start, index[start : start + settings.chunk]))
+    return found
+
+
+def _chunk(study: Study, bank: FeatureBank, layer: int, start: int, index: list[int]) -> Unit:
+    settings = study.patching
+    chosen = bank.rows(index)
+    runs = len(settings.prompts) * len(settings.values) * settings.trials
+    return Unit(
+        experiment="patching",
+        kind="trials",
+        slug=f"{settings.model}/L{layer:02d}-{start:04d}",
+        identity={
+            **_identity(study),
+            "sae": bank.meta["saes"][str(layer)],
+            "features": chosen.feature.tolist(),
+            "values": {name: chosen.values[name].tolist() for name in settings.values},
+            "mode": settings.mode,
+            "positions": settings.positions,
+        },
+        rows=len(index) * runs,
+        payload=chosen,
+    )
+
+
+def _identity(study: Study) -> dict[str, Any]:
+    settings = study.patching
+    return {
+        **model_identity(study, settings.model),
+        "prompts": prompts_identity(settings.prompts),
+        "trials": settings.trials,
+        "sampling": settings.sampling.model_dump(),
+        "full_response": settings.full_response,
+        # Reading can be done again from the stored text, unless it decided where the text ends.
+        "reader": None if settings.full_response else settings.reader,
+    }
+
+
+def shard(chunks: list[Unit], index: int, of: int) -> list[Unit]:
+    """Every `of`-th chunk from `index` on: what one of several devices does."""
+    if not 0 <= index < of:
+        raise BadInput(f"shard {index} of {of} does not exist", next="Count shards from 0.")
+    return chunks[index::of]
+
+
+def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
+    """Generate and read all runs of one chunk or of the baseline, and commit them."""
+    if done := unit.ref(store):
+        return done
+    began = time.monotonic()
+    settings = lane.study.patching
+    arms = {
+        (arm, trial): None
+        for arm in _arms(lane.study, unit.payload)
+        for trial in range(settings.trials)
+    }
+    by_key = {arm.key(lane.alias, trial): (arm, trial) for arm, trial in arms}
+    generations = _generate(lane, by_key, slots)
+    rows = [_trial(lane, *by_key[g.key], g) for g in generations]
+    tokens = sum(len(g.tokens) for g in generations)
+    facts = {"slots": slots or lane.width, "device": str(lane.loaded.device), "tokens": tokens}
+    return unit.commit(store, table_of("trials", rows), began, facts)
+
+
+def _arms(study: Study, bank: FeatureBank | None) -> Iterator[Arm]:
+    settings = study.patching
+    for prompt in (render(name) for name in settings.prompts):
+        if bank is None:
+            yield Arm(prompt, BASELINE, None)
+            continue
+        for i in range(len(bank)):
+            for value in settings.values:
+                target = float(bank.values[value][i])
+                yield Arm(prompt, value, bank_patch(bank, i, target, settings))
+
+
+def bank_patch(bank: FeatureBank, i: int, value: float | None, settings: Any) -> Patch:
+    """The patch that sets a bank's i-th feature to a value (None: to its own)."""
+    return Patch(
+        layer=int(bank.layer[i]),
+        feature=int(bank.feature[i]),
+        enc=bank.enc[i],
+        shift=float(bank.shift[i]),
+        scale=float(bank.scale[i]),
+        bias=float(bank.bias[i]),
+        threshold=float(bank.threshold[i]),
+        dec=bank.dec[i],
+        value=value,
+        mode=settings.mode,
+        positions=settings.positions,
+    )
+
+
+def _generate(
+    lane: Lane, by_key: Mapping[str, tuple[Arm, int]], slots: int | None
+) -> list[Generation]:
+    settings = lane.study.patching
+    sampling = lane.sampling(settings.sampling)
+    read = reader(settings.reader)
+    names = list(dict.fromkeys(arm.prompt.name for arm, _ in by_key.values()))
+    tokens = {name: tuple(lane.loaded.encode(render(name).text)) for name in names}
+    layers = {arm.patch.layer for arm, _ in by_key.values() if arm.patch is not None}
+    whole = settings.mode != "delta"
+    engine = lane.engine(
+        prompt_capacity=max(map(len, tokens.values())),
+        token_capacity=sampling.max_new_tokens,
+        slots=slots,
+        prefixes=len(names),
+        saes={layer: lane.sae(layer, lane.study.features.gate) for layer in layers}
+        if whole
+        else None,
+    )
+    rows = []
+    for key, (arm, trial) in by_key.items():
+        menu = arm.prompt.menu
+        ends = None if settings.full_response else _ends(read, menu)
+        rows.append(
+            Row(
+                key=key,
+                prompt=tokens[arm.prompt.name],
+                noise=f"{arm.prompt.name}/{trial:03d}",
+                sampling=sampling,
+                patches=(arm.patch,) if arm.patch else (),
+                ends=ends,
+            )
+        )
+    return engine.run(rows)
+
+
+def _ends(read: Any, menu: Any) -> Any:
+    return lambda text: read.decided(text, menu)
+
+
+def read_trials(study: Study, store: Store, keys: Iterable[str]) -> pd.DataFrame:
+    """Rows of finished units, read by the study's reader.
+
+    Reading is a step over stored text: where a part was read by another reader or version, its
+    responses are read again here, and the stored rows stay as they are.
+    """
+    frame = store.read("trials", keys).to_pandas()
+    wanted = reader(study.patching.reader)
+    stale = frame.index[frame["reader"] != f"{wanted.name}/{wanted.version}"]
+    menus = {name: render(name).menu for name in study.patching.prompts}
+    for i in stale:
+        row = frame.loc[i]
+        again = wanted.read(row["response"], menus[row["prompt"]], row["finish"])
+        for column, value in reading_columns(again).items():
+            frame.at[i, column] = value
+    return frame
+
+
+def all_units(study: Study, store: Store) -> list[Unit]:
+    """The baseline and every chunk."""
+    return [baseline_unit(study), *units(study, store)]
+
+
+def effects(study: Study, store: Store) -> PartRef:
+    """Test every feature and prompt, once all runs are there.
+
+    Raises:
+        Incomplete: A unit is missing, or has other rows than it should.
+    """
+    wanted = all_units(study, store)
+    keys = [unit.key for unit in wanted]
+    store.coverage("trials", keys).require()
+    rows = {unit.slug: unit.rows or 0 for unit in wanted}
+    require_counts(rows, {unit.slug: ref.rows for unit in wanted if (ref := unit.ref(store))})
+    tested = test_effects(read_trials(study, store, keys), study.patching.fdr)
+    return store.commit(
+        "effects",
+        effects_key(study, store),
+        table_of("effects", tested),
+        identity=_effects_identity(study, keys),
+    )
+
+
+def effects_key(study: Study, store: Store) -> str:
+    """Content key of the effects of all runs."""
+    keys = [unit.key for unit in all_units(study, store)]
+    return part_key(study.patching.model, _effects_identity(study, keys))
+
+
+def _effects_identity(study: Study, trials: list[str]) -> dict[str, Any]:
+    settings = study.patching
+    read_by = f"{settings.reader}/{reader(settings.reader).version}"
+    return {"trials": trials, "fdr": settings.fdr, "reader": read_by}
+
+
+def checkpoint_rows(study: Study, store: Store, unit: Unit) -> list[dict[str, Any]]:
+    """One row a feature of a finished chunk: stop rates by prompt and value, runs undecided."""
+    trials = read_trials(study, store, [unit.key])
+    rows = []
+    for (layer, feature), of_feature in trials.groupby(["layer", "feature"]):
+        row: dict[str, Any] = {"layer": int(layer), "feature": int(feature)}
+        for (prompt, arm), runs in of_feature.groupby(["prompt", "arm"]):
+            decided = runs[runs["decision"] != "none"]
+            share = (decided["decision"] == "stop").mean() if len(decided) else None
+            row[f"{prompt} {arm}"] = None if share is None else round(float(share), 3)
+        row["undecided"] = int((of_feature["decision"] == "none").sum())
+        rows.append(row)
+    return rows
+
+
+def _trial(lane: Lane, arm: Arm, trial: int, generation: Generation) -> dict[str, Any]:
+    settings = lane.study.patching
+    reading = reader(settings.reader).read(generation.text, arm.prompt.menu, generation.finish)
+    patch = arm.patch
+    patched = {
+        "layer": patch.layer if patch else None,
+        "feature": patch.feature if patch else None,
+        "value": patch.value if patch else None,
+        "mode": patch.mode if patch else None,
+        "positions": patch.positions if patch else None,
+    }
+    return {
+        "key": generation.key,
+        "model": lane.loaded.spec.id,
+        "prompt": arm.prompt.name,
+        "prompt_sha256": sha256(arm.prompt.text.encode()).hexdigest(),
+        "arm": arm.name,
+        **patched,
+        "trial": trial,
+        "noise": f"{arm.prompt.name}/{trial:03d}",
+        "response": generation.text,
+        "n_tokens": len(generation.tokens),
+        "finish": generation.finish,
+        **reading_columns(reading),
+    }

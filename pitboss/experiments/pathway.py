@@ -1,0 +1,253 @@
+"""Exp1: how the decision forms, layer by layer and round by round.
+
+Games are played in batches until enough of them ended in bankruptcy and in a voluntary stop; of the
+first that fill each quota, every round's SAE activations are kept, sparse. What the cap on games
+leaves open is reported as a shortfall.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from pitboss.analysis.pathway import pathway
+from pitboss.errors import Incomplete
+from pitboss.experiments import games
+from pitboss.experiments.games import decision_rows, game_row, play_all, play_identity
+from pitboss.experiments.identity import model_identity, prompts_identity, sae_identity
+from pitboss.experiments.lane import Lane
+from pitboss.experiments.units import Unit
+from pitboss.games.conditions import Condition
+from pitboss.games.outcomes import Outcome
+from pitboss.games.slot_machine import SlotMachine
+from pitboss.store import PartRef, Store, part_key, table_of
+from pitboss.studies.model import Study
+
+
+class Progress(NamedTuple):
+    """Games played so far and how far the quotas are filled."""
+
+    games: int
+    bankruptcies: int
+    stops: int
+    shortfall: tuple[str, ...]
+
+
+class _Batch(NamedTuple):
+    ids: list[games.GameId]
+    room: dict[str, int]  # outcome → games still wanted before this batch
+
+
+def next_unit(study: Study, store: Store) -> Unit | None:
+    """The next batch to play; None when the quotas are filled or the cap is reached."""
+    for unit in _planned(study, store):
+        if unit.ref(store) is None:
+            return unit
+    return None
+
+
+def done_units(study: Study, store: Store) -> list[Unit]:
+    """The batches played so far, in order."""
+    return [unit for unit in _planned(study, store) if unit.ref(store) is not None]
+
+
+def _planned(study: Study, store: Store) -> Iterator[Unit]:
+    """Batches in order, up to the first that is not played or that fills the quotas."""
+    settings = study.pathway
+    room = _room(study)
+    for number in range(-(-settings.max_games // settings.batch)):
+        if not any(room.values()):
+            return
+        unit = _unit(study, number, dict(room))
+        yield unit
+        if unit.ref(store) is None:
+            return
+        outcomes = store.read("games", [unit.key])["outcome"].to_pylist()
+        for outcome in room:
+            room[outcome] = max(0, room[outcome] - outcomes.count(outcome))
+
+
+def _unit(study: Study, number: int, room: dict[str, int]) -> Unit:
+    settings = study.pathway
+    conditions = settings.resolved_conditions
+    first = number * settings.batch
+    last = min(first + settings.batch, settings.max_games)
+    ids = [(conditions[n % len(conditions)], n // len(conditions)) for n in range(first, last)]
+    return Unit(
+        experiment="pathway",
+        kind="games",
+        slug=f"{settings.model}/pathway-{number:04d}",
+        identity={
+            **model_identity(study, settings.model),
+            "prompts": prompts_identity([settings.prompt]),
+            "games": [[condition.key, repetition] for condition, repetition in ids],
+            "saes": [
+                sae_identity(study, settings.model, layer, settings.gate)
+                for layer in settings.layers
+            ],
+            "room": room,
+            **play_identity(settings, settings.sampling),
+        },
+        rows=len(ids),
+        payload=_Batch(ids, room),
+    )
+
+
+def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
+    """Play one batch; commit activations of the games that count, decisions, then games."""
+    if done := unit.ref(store):
+        return done
+    began = time.monotonic()
+    settings = lane.study.pathway
+    batch: _Batch = unit.payload
+    played_games = [_game(lane, condition, repetition) for condition, repetition in batch.ids]
+    layers = tuple(settings.layers)
+    played = play_all(lane, settings, settings.sampling, played_games, slots, layers)
+    counted = _first_of_each(((g.key, str(g.outcome)) for g in played_games), batch.room)
+    keys = [d["key"] for d in played.decisions if d["game"] in counted and d["decision"] != "none"]
+    activations = _activations(lane, sorted(keys), played.states)
+    common = {"experiment": "pathway", "model": lane.loaded.spec.id}
+    rows = [
+        game_row(game, repetition, played, common, lane)
+        for game, (_, repetition) in zip(played_games, batch.ids, strict=True)
+    ]
+    facts = {"experiment": "pathway"}
+    for kind, table in (
+        ("activations", activations),
+        ("decisions", table_of("decisions", decision_rows(played, played_games, common))),
+    ):
+        store.commit(kind, unit.key, table, identity=unit.identity, facts=facts)
+    measured = {"device": str(lane.loaded.device), "responses": len(played.decisions)}
+    return unit.commit(store, table_of("games", rows), began, measured)
+
+
+def _game(lane: Lane, condition: Condition, repetition: int) -> SlotMachine:
+    settings = lane.study.pathway
+    return SlotMachine(
+        _key(lane.alias, condition, repetition),
+        condition,
+        lane.study.seed,
+        prompt=settings.prompt,
+        max_rounds=settings.max_rounds,
+    )
+
+
+def _activations(lane: Lane, keys: list[str], states: dict[str, torch.Tensor]) -> pa.Table:
+    """Non-zero activations of these decisions at every layer of the pathway."""
+    settings = lane.study.pathway
+    frames = []
+    if keys:
+        stacked = torch.stack([states[key] for key in keys])
+        for i, layer in enumerate(settings.layers):
+            sae = lane.sae(layer, settings.gate)
+            dense = sae.encode(stacked[:, i].to(lane.loaded.device)).cpu()
+            row, feature = dense.nonzero(as_tuple=True)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "decision": np.array(keys, dtype=object)[row.numpy()],
+                        "layer": layer,
+                        "feature": feature.numpy(),
+                        "value": dense[row, feature].numpy(),
+                    }
+                )
+            )
+    return table_of("activations", pd.concat(frames) if frames else [])
+
+
+def progress(study: Study, store: Store) -> Progress:
+    """How many games are played and what is still short."""
+    keys = [unit.key for unit in done_units(study, store)]
+    outcomes = store.read("games", keys)["outcome"].to_pylist() if keys else []
+    wanted = _room(study)
+    got = {outcome: min(outcomes.count(outcome), n) for outcome, n in wanted.items()}
+    shortfall = tuple(
+        f"{got[outcome]} of {n} games that end in {outcome.replace('_', ' ')}, "
+        f"after {len(outcomes)} games"
+        for outcome, n in wanted.items()
+        if got[outcome] < n
+    )
+    return Progress(
+        games=len(outcomes),
+        bankruptcies=got[Outcome.BANKRUPTCY],
+        stops=got[Outcome.VOLUNTARY_STOP],
+        shortfall=shortfall,
+    )
+
+
+class Analysed(NamedTuple):
+    """The two parts of the pathway analysis, and what could not be evaluated."""
+
+    features: PartRef
+    curve: PartRef
+    notes: list[str]
+
+
+def analyse(study: Study, store: Store) -> Analysed:
+    """Top features by layer and the curve of the decision, over the games that count.
+
+    Raises:
+        Incomplete: A batch is still to be played.
+        BadInput: The games that count hold no stop or no bet.
+    """
+    settings = study.pathway
+    if (missing := next_unit(study, store)) is not None:
+        raise Incomplete(f"Batch {missing.slug} of the pathway is not played.")
+    keys = [unit.key for unit in done_units(study, store)]
+    every = store.read("games", keys).to_pandas()
+    counted = every[every["key"].isin(_counting(study, every))]
+    decisions = store.read("decisions", keys).to_pandas()
+    result = pathway(
+        decisions[decisions["game"].isin(counted["key"])],
+        counted,
+        store.read("activations", keys).to_pandas(),
+        layers=list(settings.layers),
+        top=settings.top_features,
+    )
+    identity = {"games": keys, "top": settings.top_features}
+    key = part_key(settings.model, identity)
+    return Analysed(
+        store.commit("pathway", key, table_of("pathway", result.features), identity=identity),
+        store.commit(
+            "pathway_curve", key, table_of("pathway_curve", result.curve), identity=identity
+        ),
+        result.notes,
+    )
+
+
+def _counting(study: Study, every: pd.DataFrame) -> set[str]:
+    """Keys of the games that fill the quotas, over all batches in order of play."""
+    settings = study.pathway
+    conditions = settings.resolved_conditions
+    place = {
+        _key(settings.model, conditions[n % len(conditions)], n // len(conditions)): n
+        for n in range(settings.max_games)
+    }
+    ordered = sorted(zip(every["key"], every["outcome"], strict=True), key=lambda g: place[g[0]])
+    return _first_of_each(ordered, _room(study))
+
+
+def _room(study: Study) -> dict[str, int]:
+    return {
+        str(Outcome.BANKRUPTCY): study.pathway.bankruptcies,
+        str(Outcome.VOLUNTARY_STOP): study.pathway.stops,
+    }
+
+
+def _first_of_each(games: Iterable[tuple[str, str]], room: dict[str, int]) -> set[str]:
+    """Keys of the games (key, outcome) that find room, in the order given."""
+    left = dict(room)
+    counted = set()
+    for key, outcome in games:
+        if left.get(outcome, 0) > 0:
+            left[outcome] -= 1
+            counted.add(key)
+    return counted
+
+
+def _key(alias: str, condition: Condition, repetition: int) -> str:
+    return f"{alias}/pathway/{condition.key}/{repetition:04d}"

@@ -1,0 +1,135 @@
+"""Games played through the engine: every game goes at its own pace, all share the batch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import torch
+
+from pitboss.engine import Engine, Generation, Row, Sampling
+from pitboss.games.prompts import Prompt
+from pitboss.games.reading import Reader, Reading
+from pitboss.games.slot_machine import SlotMachine
+from pitboss.models.loading import LoadedModel
+
+
+@dataclass
+class Played:
+    """What came of some games.
+
+    Attributes:
+        decisions: One dict a response, with the columns of the `decisions` kind that concern it.
+        states: Residual stream at the last prompt token by decision key, float32 [layers, d_model],
+            where capturing was asked for.
+    """
+
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    states: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rules of reading and retrying at this table.
+
+    Attributes:
+        retries: How often a response without a decision is drawn again before the game is aborted.
+        capture: Keep the residual stream of every response.
+    """
+
+    loaded: LoadedModel
+    reader: Reader
+    sampling: Sampling
+    retries: int
+    capture: bool = False
+
+
+def play(
+    engine: Engine,
+    table: Table,
+    games: Sequence[SlotMachine],
+    on_end: Callable[[SlotMachine], None] | None = None,
+) -> Played:
+    """Play games to their ends.
+
+    A response that cannot be played is drawn again, with noise of its own, at most `retries` times;
+    then the game is aborted with the last reason. Nothing is ever filled in. A response ends as
+    soon as nothing that follows could change how it is read.
+    """
+    played = Played()
+    by_row: dict[str, tuple[SlotMachine, Prompt, int]] = {}
+
+    def ask(game: SlotMachine, attempt: int) -> Row:
+        prompt = game.prompt()
+        key = f"{game.key}/{len(game.state.rounds) + 1:03d}/{attempt}"
+        by_row[key] = game, prompt, attempt
+        menu, reader = prompt.menu, table.reader
+        return Row(
+            key=key,
+            prompt=tuple(table.loaded.encode(prompt.text)),
+            noise=key,
+            sampling=table.sampling,
+            capture=table.capture,
+            ends=lambda text: reader.decided(text, menu),
+        )
+
+    def answered(row: Row, generation: Generation) -> list[Row]:
+        game, prompt, attempt = by_row.pop(row.key)
+        reading = table.reader.read(generation.text, prompt.menu, generation.finish)
+        record = _record(game, prompt, attempt, generation, reading)
+        if generation.states is not None:
+            played.states[row.key] = generation.states
+        following: list[Row] = []
+        if game.playable(reading):
+            rounds_before = len(game.state.rounds)
+            game.step(reading)
+            if len(game.state.rounds) > rounds_before:
+                record |= {"bet": game.state.rounds[-1].bet, "won": game.state.rounds[-1].won}
+            following = [] if game.outcome else [ask(game, 0)]
+        elif attempt < table.retries:
+            following = [ask(game, attempt + 1)]
+        else:
+            problem = reading.reason or "a bet without a stake that is on offer"
+            game.abort(f"no decision in {attempt + 1} responses, the last one {problem}")
+        record["balance_after"] = game.state.balance
+        played.decisions.append(record)
+        if game.outcome and on_end is not None:
+            on_end(game)
+        return following
+
+    engine.run([ask(game, 0) for game in games], answered)
+    return played
+
+
+def reading_columns(reading: Reading) -> dict[str, Any]:
+    """The columns every stored response shares."""
+    return {
+        "reader": reading.reader,
+        "decision": reading.decision,
+        "amount": reading.amount,
+        "reason": reading.reason,
+        "read_start": reading.start,
+        "read_end": reading.end,
+    }
+
+
+def _record(
+    game: SlotMachine, prompt: Prompt, attempt: int, generation: Generation, reading: Reading
+) -> dict[str, Any]:
+    return {
+        "key": generation.key,
+        "game": game.key,
+        "round": len(game.state.rounds) + 1,
+        "attempt": attempt,
+        "balance": game.state.balance,
+        "prompt": prompt.name,
+        "prompt_sha256": sha256(prompt.text.encode()).hexdigest(),
+        "prompt_text": prompt.text,
+        "response": generation.text,
+        "n_tokens": len(generation.tokens),
+        "finish": generation.finish,
+        "noise": generation.key,
+        **reading_columns(reading),
+        "bet": None,
+        "won": None,
+    }
