@@ -94,19 +94,19 @@ class Study(Section):
     """How responses are computed."""
 
     games: Games
-    """Exp0."""
+    """Exp0: slot-machine games."""
 
     features: Features
     """Selection of features from the games of Exp0."""
 
     pathway: Pathway
-    """Exp1."""
+    """Exp1: activations layer by layer, from games of both endings."""
 
     patching: Patching
-    """Exp2."""
+    """Exp2: one feature at a time set to a group's mean."""
 
     words: Words
-    """Exp3."""
+    """Exp3: tokens and words of the causal features."""
 
     floor: Floor
     """Which work pools run what; changes no result."""

@@ -1,0 +1,166 @@
+import json
+
+import pytest
+
+from pitboss.errors import BadInput
+from pitboss.studies import announce as announcing
+from pitboss.studies.announce import announce
+from pitboss.studies.loading import load_study, parse_study
+from pitboss.studies.reference import SIGNIFICANT_FEATURES
+
+from .conftest import STUDIES
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return announce(load_study(STUDIES / "plan.yaml"))
+
+
+@pytest.fixture
+def unplanted(settings):
+    settings["features"]["include"] = "none"
+    return settings
+
+
+def work(announcement, experiment, model="llama"):
+    return next(w for w in announcement.work if (w.experiment, w.model) == (experiment, model))
+
+
+def test_the_plan_counts_1_116_000_runs_and_the_shared_baseline_saves_a_third(plan):
+    assert plan.patching.features == 31 * 300 == 9_300
+    assert plan.patching.plan_runs == 9_300 * 3 * 2 * 20 == 1_116_000
+    assert plan.patching.runs == 9_300 * 2 * 2 * 20 + 2 * 20 == 744_040
+    assert work(plan, "patching").runs == 744_040
+    assert work(plan, "patching").tokens == 74_404_000
+
+
+def test_the_plan_plays_3200_games_with_each_model(plan):
+    for alias, limit in (("llama", 512), ("gemma", 1024)):
+        games = work(plan, "games", alias)
+        assert (games.conditions, games.runs) == (64, 3_200)
+        assert games.responses == 3_200 * 100 * 4
+        assert games.tokens == games.responses * limit
+        assert games.bytes == games.responses * (1_500 + 4 * limit)
+
+
+def test_the_totals_are_the_sums(plan):
+    assert plan.tokens == sum(w.tokens for w in plan.work)
+    assert plan.bytes == sum(w.bytes for w in plan.work)
+    assert plan.runs == 3_200 + 3_200 + 1_000 + 744_040
+
+
+def test_the_published_feature_counts_add_up():
+    assert list(SIGNIFICANT_FEATURES) == list(range(1, 32))
+    assert sum(SIGNIFICANT_FEATURES.values()) == 13_434
+    assert sum(min(300, n) for n in SIGNIFICANT_FEATURES.values()) == 8_644
+
+
+def note(announcement, *words):
+    found = [n for n in announcement.notes if all(w in n for w in words)]
+    assert len(found) == 1, (words, announcement.notes)
+    return found[0]
+
+
+def test_the_plan_says_which_of_its_numbers_cannot_be_met(plan):
+    shortfall = note(plan, "cannot be met")
+    assert "9,300" in shortfall and "8,644" in shortfall and "260 in layer 5" in shortfall
+    assert "300 in layer" not in shortfall
+    assert note(plan, "With 8,644 features", "691,560", "1,037,280")
+    assert note(plan, "1,116,000", "744,040", "baseline")
+    assert note(plan, "gemma: ", "trained on google/gemma-2-9b, not on google/gemma-2-9b-it")
+    assert note(plan, "6.75%", "about 370 games")
+    assert note(plan, "asks again without end", "3 more times")
+    assert note(plan, "441 causal features")
+
+
+def test_the_markdown_shows_every_part_and_note(plan):
+    text = plan.as_markdown()
+    for part in plan.work:
+        assert part.formula in text and f"| {part.experiment} | {part.model} |" in text
+    assert all(n in text for n in plan.notes)
+    assert "744,040" in text and plan.fingerprint in text
+
+
+def test_the_announcement_is_plain_data(plan):
+    data = json.loads(json.dumps(plan.as_dict()))
+    assert data["patching"]["plan_runs"] == 1_116_000
+    assert data["work"][0]["experiment"] == "games"
+
+
+def test_the_floor_changes_no_fingerprint_but_a_setting_does(unplanted):
+    before = announce(parse_study(unplanted)).fingerprint
+    unplanted["floor"]["words"] = "gpu-7"
+    assert announce(parse_study(unplanted)).fingerprint == before
+    unplanted["patching"]["trials"] = 21
+    assert announce(parse_study(unplanted)).fingerprint != before
+
+
+def test_included_features_are_counted_on_top(unplanted):
+    before = announce(parse_study(unplanted)).patching
+    unplanted["features"]["include"] = {1: [3, 4], 2: [5]}
+    after = announce(parse_study(unplanted)).patching
+    assert after.features - before.features == 3
+    assert after.runs - before.runs == 3 * 2 * 2 * 20
+
+
+def test_planted_features_are_counted_from_their_list(settings, tmp_path, monkeypatch):
+    planted = {
+        "pitboss/lab-llama-scope": {
+            "0": {"causal": [1, 2], "null": [3]},
+            "3": {"causal": [4], "null": [5, 6]},
+        }
+    }
+    (tmp_path / "planted.json").write_text(json.dumps(planted), encoding="utf-8")
+    monkeypatch.setattr(announcing, "LAB_DIR", tmp_path)
+    assert announce(parse_study(settings)).patching.features == 4 * 300 + 6
+    settings["features"]["layers"] = [0, 1]
+    assert announce(parse_study(settings)).patching.features == 2 * 300 + 3
+
+
+def test_a_missing_list_of_planted_features_is_refused(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(announcing, "LAB_DIR", tmp_path)
+    with pytest.raises(BadInput, match="make lab"):
+        announce(parse_study(settings))
+
+
+def test_an_sae_without_planted_features_is_refused(settings, tmp_path, monkeypatch):
+    (tmp_path / "planted.json").write_text('{"pitboss/lab-gemma-scope": {}}', encoding="utf-8")
+    monkeypatch.setattr(announcing, "LAB_DIR", tmp_path)
+    with pytest.raises(BadInput, match="lab-llama-scope has no planted"):
+        announce(parse_study(settings))
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "words"),
+    [
+        ("patching", {"full_response": False}, ["hardly any words"]),
+        ("patching", {"mode": "reconstruct"}, ["reconstruct_only as the control"]),
+        ("games", {"reader": "original-exp0"}, ["makes up decisions"]),
+        ("games", {"token_limits": {"gemma": 100}}, ["gemma", "432"]),
+    ],
+)
+def test_a_setting_with_a_catch_is_pointed_out(unplanted, section, change, words):
+    unplanted[section] |= change
+    if section == "games" and "token_limits" in change:
+        unplanted["games"]["sampling"]["max_new_tokens"] = 1024
+    assert note(announce(parse_study(unplanted)), *words)
+    quiet = announce(parse_study(unplanted | {section: _without(unplanted[section], change)}))
+    assert not [n for n in quiet.notes if all(w in n for w in words)]
+
+
+def _without(section, change):
+    return {key: value for key, value in section.items() if key not in change}
+
+
+def test_a_lane_without_torch_can_announce():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from pitboss.studies.loading import load_study; "
+        "from pitboss.studies.announce import announce; "
+        f"announce(load_study({str(STUDIES / 'plan.yaml')!r})); "
+        "print({'torch', 'transformers', 'sae_lens', 'prefect'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
