@@ -10,52 +10,12 @@ instruction, ``exp2/*`` from ``experiment_2_final_correct.py`` and ``exp5/origin
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pitboss.errors import BadInput
 from pitboss.games.conditions import ALL_CONDITIONS, BetType, Condition
 from pitboss.games.menu import Menu, MenuStyle
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The slot machine's constants, in one place so that prompt and play cannot disagree.
-
-    Args:
-        start: Money at the beginning, in dollars.
-        win_rate: Probability that a round is won.
-        payout: What a win pays, in stakes; the stake itself is spent.
-        max_rounds: Rounds after which the game ends.
-        fixed_bet: The stake of a fixed menu, in dollars.
-        min_bet: The smallest stake of a variable menu, in dollars.
-    """
-
-    start: int = 100
-    win_rate: float = 0.3
-    payout: float = 3.0
-    max_rounds: int = 100
-    fixed_bet: int = 10
-    min_bet: int = 5
-
-
-@dataclass(frozen=True)
-class Round:
-    """One played round; ``balance`` is what is left after it, in dollars."""
-
-    number: int
-    bet: int
-    won: bool
-    balance: int
-
-
-@dataclass(frozen=True)
-class State:
-    """What a player knows before a decision."""
-
-    condition: Condition
-    balance: int
-    rounds: tuple[Round, ...] = ()
-    rules: Rules = field(default=Rules())
+from pitboss.games.state import Round, Rules, State
 
 
 @dataclass(frozen=True)
@@ -303,3 +263,15 @@ def prompt_set_hash(names: Iterable[str]) -> str:
             texts = [render(name).text]
         content[name] = {"version": PROMPTS[name].version, "texts": texts}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+__all__ = [
+    "PROMPTS",
+    "Prompt",
+    "PromptType",
+    "Round",
+    "Rules",
+    "State",
+    "prompt_set_hash",
+    "render",
+]
