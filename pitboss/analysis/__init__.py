@@ -1,0 +1,1 @@
+"""What the rows say: tables in, tables out, no files, no models."""
