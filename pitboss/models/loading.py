@@ -13,6 +13,7 @@ from transformers import (
 
 from pitboss.errors import BadInput
 from pitboss.models.catalogue import ModelSpec, model_spec
+from pitboss.models.hub import require_reachable
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -91,7 +92,7 @@ def load_model(
     """
     spec = model_spec(model_id)
     torch_dtype = _torch_dtype(dtype or spec.dtype)
-    _check_shipped(spec)
+    _check_available(spec)
     source = str(spec.local) if spec.local else spec.id
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=spec.revision or "main")
@@ -128,8 +129,10 @@ def _torch_dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def _check_shipped(spec: ModelSpec) -> None:
-    if spec.local and not (spec.local / "config.json").is_file():
+def _check_available(spec: ModelSpec) -> None:
+    if spec.local is None:
+        require_reachable(spec.id, what=spec.id, next=_advice(spec))
+    elif not (spec.local / "config.json").is_file():
         raise BadInput(
             f"The shipped model {spec.id} is missing.",
             where=str(spec.local),

@@ -36,11 +36,15 @@ from torch import Tensor
 
 from pitboss.errors import BadInput, Mismatch
 from pitboss.models.catalogue import SaeRelease, sae_release
+from pitboss.models.hub import require_reachable
 
 Gate = Literal["relu", "sae_lens", "authors"]
 GATES: tuple[Gate, ...] = ("relu", "sae_lens", "authors")
 
 _HUB_LOCK = Lock()
+_ADVICE = (
+    "Check the network and `hf auth login`, or download the release once and set HF_HUB_OFFLINE=1."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +224,14 @@ def _check_separable(sae: Any, kind: str, source: dict[str, Any]) -> None:
 def _load_with_sae_lens(release: SaeRelease, sae_id: str) -> tuple[Any, float | None]:
     """The sae-lens SAE on the CPU in float32, and Llama Scope's norm factor if it has one."""
     from sae_lens import SAE  # 9 s and 500 MB: only where an SAE is really loaded
-    from sae_lens.loading.pretrained_saes_directory import get_norm_scaling_factor
+    from sae_lens.loading.pretrained_saes_directory import (
+        get_norm_scaling_factor,
+        get_repo_id_and_folder_name,
+    )
 
+    if release.local is None and release.release is not None:
+        repo, _ = get_repo_id_and_folder_name(release.release, sae_id)
+        require_reachable(repo, what=f"SAE {release.id} ({sae_id})", next=_ADVICE)
     try:
         if release.release is None:
             path = (release.local or Path()) / sae_id
@@ -236,10 +246,7 @@ def _load_with_sae_lens(release: SaeRelease, sae_id: str) -> tuple[Any, float | 
         raise BadInput(
             f"SAE {release.id} ({sae_id}) cannot be loaded: {reason}",
             where=str(release.local or release.release),
-            next="Run `make lab` to build the shipped SAEs again."
-            if release.local
-            else "Check the network and `hf auth login`, or download the release once and set "
-            "HF_HUB_OFFLINE=1.",
+            next="Run `make lab` to build the shipped SAEs again." if release.local else _ADVICE,
         ) from error
 
 

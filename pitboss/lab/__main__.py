@@ -1,0 +1,38 @@
+"""`python -m pitboss.lab build | verify`."""
+
+import argparse
+import sys
+
+from pitboss.errors import PitbossError
+from pitboss.lab import manifest
+from pitboss.models.catalogue import LAB_DIR
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pitboss.lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    build_command = commands.add_parser("build", help="train everything and write lab/")
+    build_command.add_argument(
+        "--keep-models", action="store_true", help="keep the language models, rebuild the SAEs"
+    )
+    commands.add_parser("verify", help="compare lab/ with its manifest")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "verify":
+            print(f"{manifest.verify(LAB_DIR)} files as listed in {LAB_DIR / manifest.NAME}")
+        else:
+            import torch
+
+            from pitboss.lab.build import build
+
+            torch.set_num_threads(2)  # sums depend on the split: part of what is reproduced
+            build(lambda line: print(line, flush=True), keep_models=arguments.keep_models)
+    except PitbossError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
