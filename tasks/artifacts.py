@@ -5,11 +5,8 @@ taken hours. So nothing here ever raises, a call is repeated once only, and afte
 server is left alone for a minute.
 """
 
-import base64
 import functools
-import json
 import logging
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +17,10 @@ from prefect import artifacts
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from pitboss.report.canvas import markdown_image
+from pitboss.report.tables import artifact_rows
+from pitboss.store import Store
 
 # The UI and the database stay quick below this; larger things are files, named in the text.
 MAX_BYTES = 100_000
@@ -58,14 +59,16 @@ def never_fails(show: Callable[P, object]) -> Callable[P, None]:
 
 
 @never_fails
-def show_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
-    """A table; if it is too large, its first rows and a note that says so."""
-    kept = [{name: _cell(value) for name, value in row.items()} for row in rows]
-    shown = _fitting(kept)
-    if shown < len(kept):
-        description += f" The first {shown} of {len(kept)} rows; all of them are in the store."
+def show_table(
+    key: str, rows: Sequence[Mapping[str, object]], description: str, rest: str = ""
+) -> None:
+    """A table; if it is too large, its first rows and a note that says so.
+
+    Args:
+        rest: Where all rows are, named when some are left out.
+    """
     artifacts.create_table_artifact(
-        table=kept[:shown], key=artifact_key(key), description=description
+        table=artifact_rows(rows, rest=rest), key=artifact_key(key), description=description
     )
 
 
@@ -83,12 +86,16 @@ def show_markdown(key: str, text: str, description: str | None = None) -> None:
 @never_fails
 def show_picture(key: str, png: bytes, caption: str, path: str) -> None:
     """A PNG inside a markdown artifact, or only its path if it is too large."""
-    data = base64.b64encode(png).decode()
-    if len(data) > MAX_BYTES - 1000:
+    text = f"{markdown_image(png, caption)}\n\n{caption}\n\nFile: `{path}`"
+    if len(text) > MAX_BYTES:
         text = f"{caption}\n\nThe picture is too large to show here: `{path}`"
-    else:
-        text = f"![{caption}](data:image/png;base64,{data})\n\n{caption} File: `{path}`"
     artifacts.create_markdown_artifact(markdown=text, key=artifact_key(key), description=caption)
+
+
+def keep_picture(store: Store, name: str, png: bytes, caption: str) -> None:
+    """Store a picture under figures/ and show it."""
+    path = store.write_bytes(f"figures/{name}.png", png)
+    show_picture(f"{store.path.name}-{name}", png, caption, str(path))
 
 
 class Progress:
@@ -121,22 +128,6 @@ class Progress:
             self._id = created if isinstance(created, UUID) else None
         else:
             artifacts.update_progress_artifact(self._id, progress=percent, description=text)
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if math.isfinite(value) else str(value)
-    return value if isinstance(value, int | str | None) else str(value)
-
-
-def _fitting(rows: Sequence[Mapping[str, object]]) -> int:
-    """How many rows stay below the size limit."""
-    size = 2
-    for count, row in enumerate(rows):
-        size += len(json.dumps(row)) + 2
-        if size > MAX_BYTES:
-            return count
-    return len(rows)
 
 
 def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:

@@ -11,16 +11,18 @@ from typing import Any, Protocol, TypedDict
 
 import httpx
 from prefect import Task
+from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import TaskRunContext
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import State
 
 from pitboss.errors import OutOfMemory, PitbossError
+from pitboss.store import Store
 
 # Seven halvings bring 128 slots down to one. The waits are for a server or a network that is away.
 RETRIES = 7
-RETRY_DELAYS = [2, 5, 15, 30, 60, 120, 240]
+RETRY_DELAYS = [2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 240.0]
 SERVER_ERROR = 500
 
 
@@ -72,8 +74,20 @@ def content_path(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{parameters['study'].name}/{unit.kind}/{unit.key}"
 
 
-class TaskOptions(TypedDict):
-    """Options shared by all tasks that make a part."""
+class StepOptions(TypedDict):
+    """Options of a task that is simply done again when the flow is run again."""
+
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
+    cache_policy: CachePolicy
+    persist_result: bool
+    cache_result_in_memory: bool
+    log_prints: bool
+
+
+class PartOptions(TypedDict):
+    """Options of a task that makes one part of the store."""
 
     retries: int
     retry_delay_seconds: list[float]
@@ -85,10 +99,29 @@ class TaskOptions(TypedDict):
     log_prints: bool
 
 
-# JSON for what a task returns (a reference of a few hundred bytes); nothing kept in memory.
-PART: TaskOptions = {
+class FlowOptions(TypedDict):
+    """Options of every flow."""
+
+    persist_result: bool
+    cache_result_in_memory: bool
+    log_prints: bool
+
+
+# A step looks into the store itself and is quick when there is nothing to do.
+STEP: StepOptions = {
     "retries": RETRIES,
-    "retry_delay_seconds": [float(seconds) for seconds in RETRY_DELAYS],
+    "retry_delay_seconds": RETRY_DELAYS,
+    "retry_condition_fn": worth_retrying,
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "cache_result_in_memory": False,
+    "log_prints": True,
+}
+
+# What a part's task returns is a reference of a few hundred bytes, kept as JSON.
+PART: PartOptions = {
+    "retries": RETRIES,
+    "retry_delay_seconds": RETRY_DELAYS,
     "retry_condition_fn": worth_retrying,
     "cache_key_fn": content_path,
     "persist_result": True,
@@ -96,3 +129,16 @@ PART: TaskOptions = {
     "cache_result_in_memory": False,
     "log_prints": True,
 }
+
+FLOW: FlowOptions = {"persist_result": False, "cache_result_in_memory": False, "log_prints": True}
+
+
+def unless_stored(
+    part: Task[..., dict[str, Any]], study: Any, store: Store, unit: Unit
+) -> dict[str, Any]:
+    """Run a part's task, or let Prefect show it as `Cached` if its part is in the store.
+
+    A cached reference to a part that is gone or damaged is not believed: the store is the truth.
+    """
+    gone = store.ref(unit.kind, unit.key) is None
+    return part.with_options(refresh_cache=gone)(study, unit)

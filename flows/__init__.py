@@ -1,0 +1,1 @@
+"""What a person triggers: one file for each experiment, each read like the plan."""

@@ -1,0 +1,68 @@
+"""A campaign's parts: which flow runs on which pool, and what has to be finished before.
+
+A simple placement: the pools are those of the study's floor section.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pitboss.studies.model import Study
+
+
+@dataclass(frozen=True)
+class Part:
+    """One flow run of a campaign.
+
+    Attributes:
+        name: Readable and unique within the campaign.
+        flow: Flow to run.
+        pool: Work pool, which is also the deployment's name.
+        parameters: The run's parameters, the study excepted.
+        needs: Names of the parts that must be complete before.
+    """
+
+    name: str
+    flow: str
+    pool: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    @property
+    def deployment(self) -> str:
+        return f"{self.flow}/{self.pool}"
+
+
+def until_patching(study: Study) -> list[Part]:
+    """Games of every model, the pathway beside them, features after the games, then patching."""
+    floor = study.floor
+    games = [
+        Part(f"games {alias}", "games", floor.games[alias], {"model": alias})
+        for alias in study.games.models
+    ]
+    features = [
+        Part(
+            f"features {alias}",
+            "features",
+            floor.features[alias],
+            {"model": alias},
+            needs=(f"games {alias}",),
+        )
+        for alias in study.features.models
+    ]
+    pathway = Part("pathway", "pathway", floor.pathway)
+    patching = [
+        Part(
+            f"patching {shard + 1}/{len(floor.patching)}",
+            "patching",
+            pool,
+            {"shard": shard, "shards": len(floor.patching)},
+            needs=(f"features {study.patching.model}",),
+        )
+        for shard, pool in enumerate(floor.patching)
+    ]
+    return [*games, pathway, *features, *patching]
+
+
+def after_effects(study: Study) -> list[Part]:
+    """The words of the features found causal."""
+    return [Part("words", "words", study.floor.words)]

@@ -1,0 +1,37 @@
+"""Exp1: how does the decision form, layer by layer and round by round?"""
+
+from prefect import flow
+
+from flows.parameters import StudyPath, run_name
+from pitboss.experiments import pathway as experiment
+from tasks.artifacts import Progress
+from tasks.game import pathway_analysis, pathway_batch
+from tasks.model import load_if_needed
+from tasks.policies import FLOW, unless_stored
+from tasks.study import begin
+
+
+@flow(name="pathway", flow_run_name=run_name, **FLOW)
+def pathway(study: StudyPath = "studies/demo.yaml") -> None:
+    """Exp1: games until enough bankruptcies and stops are in, with activations of each round.
+
+    Batches are played until both quotas are filled or the study's cap is reached; what is short
+    then is reported, not hidden.
+
+    Args:
+        study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It
+            fixes everything that results depend on.
+    """
+    settings, store = begin(study)
+    wanted = settings.pathway.bankruptcies + settings.pathway.stops
+    bar = Progress(f"{settings.name}-pathway-progress", "Games that count", wanted)
+    counted = 0
+    for done in experiment.done_units(settings, store):
+        unless_stored(pathway_batch, settings, store, done)
+    while batch := experiment.next_unit(settings, store):
+        load_if_needed(settings, settings.pathway.model, [batch], store)
+        unless_stored(pathway_batch, settings, store, batch)
+        now = experiment.progress(settings, store)
+        bar.advance(now.bankruptcies + now.stops - counted, note=f"{now.games} games played")
+        counted = now.bankruptcies + now.stops
+    pathway_analysis(settings)

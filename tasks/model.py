@@ -1,0 +1,109 @@
+"""The model of this flow run's process: loaded once, shared by all its tasks."""
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from prefect import task
+
+from pitboss.errors import PitbossError
+from pitboss.experiments.lane import Lane, open_lane
+from pitboss.experiments.units import Unit
+from pitboss.store import PartRef, Store
+from pitboss.studies.model import Study
+from tasks.policies import STEP, is_out_of_memory
+
+Run = Callable[[Lane, Store, Unit, int | None], PartRef]
+
+
+class Held:
+    """A lane and how many rows it works on at once.
+
+    Short memory halves the rows for the rest of the process. Results do not depend on their number.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self.lane = lane
+        self.slots = lane.width
+
+    def halve(self, error: BaseException) -> None:
+        """Go on with half the rows.
+
+        Raises:
+            PitbossError: One row alone does not fit, so that trying again would not help.
+        """
+        if self.slots == 1:
+            raise PitbossError(
+                "One row alone does not fit into the memory of this device.",
+                where=pool_name(),
+                next="Use a device with more memory, or free it from other programs.",
+            ) from error
+        self.slots //= 2
+        print(f"Out of memory; going on with {self.slots} rows at once. ({error})")
+
+
+_held: dict[tuple[str, str], Held] = {}
+
+
+def pool_name() -> str:
+    """The work pool this run came through, or the bare process."""
+    return os.environ.get("PITBOSS_POOL", "this process")
+
+
+def hold(study: Study, alias: str) -> Held:
+    """The study's model in this process, loaded and checked at the first call.
+
+    Another model that was held before is let go first: a device keeps one at a time.
+    """
+    name = (study.model_dump_json(), alias)
+    if name not in _held:
+        _held.clear()
+        free_memory()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        _held[name] = Held(open_lane(study, alias, device))
+    return _held[name]
+
+
+def alias_of(unit: Unit) -> str:
+    """The model a unit is about: the first word of its slug."""
+    return unit.slug.split("/")[0]
+
+
+def free_memory() -> None:
+    """Give memory of dead tensors back, so that a retry finds it free."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@task(name="load model", task_run_name="load {alias}", **STEP)
+def load_model(study: Study, alias: str) -> None:
+    """Load the model and check it: parameters, hook points, tokens at the start of a prompt."""
+    for check in hold(study, alias).lane.checks:
+        print(f"{check.name}: {check.detail}")
+
+
+def load_if_needed(study: Study, alias: str, units: Sequence[Unit], store: Store) -> None:
+    """Load the model unless all units are done."""
+    if any(unit.ref(store) is None for unit in units):
+        load_model(study, alias)
+
+
+def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> dict[str, Any]:
+    """Do one unit on this process's model and return a small reference to its part.
+
+    Out of memory halves the rows and raises, so that Prefect's retry finds the memory free: while
+    the exception is alive, so are the tensors of its frames.
+    """
+    if done := unit.ref(store):
+        return done.as_dict()  # without loading a model
+    held = hold(study, alias)
+    free_memory()
+    try:
+        return run(held.lane, store, unit, held.slots).as_dict()
+    except Exception as error:
+        if is_out_of_memory(error):
+            held.halve(error)
+        raise

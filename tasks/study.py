@@ -1,0 +1,81 @@
+"""The study a run is about: read, checked and announced before anything starts."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from prefect import task
+
+from pitboss.errors import BadInput
+from pitboss.experiments.checks import preflight
+from pitboss.experiments.study import open_store
+from pitboss.store import Store
+from pitboss.studies.announce import announce
+from pitboss.studies.loading import load_study
+from pitboss.studies.model import Study
+from tasks.artifacts import show_markdown
+from tasks.policies import STEP
+
+ROOT = Path(__file__).resolve().parent.parent
+ANNOUNCEMENT = "announcement.md"
+
+
+class Opened(NamedTuple):
+    """A study that may be worked on, and the folder its results go to."""
+
+    study: Study
+    store: Store
+
+
+def results_root() -> Path:
+    """Where studies are stored: `results` in the repository, or PITBOSS_RESULTS."""
+    return Path(os.environ.get("PITBOSS_RESULTS") or ROOT / "results")
+
+
+def read_study(path: str) -> Study:
+    """Read a study file of this repository.
+
+    A parameter comes from whoever may use the API, so it names no file outside.
+
+    Raises:
+        BadInput: The path leads out of the repository, or the file is no study.
+    """
+    found = (ROOT / path).resolve()
+    if not found.is_relative_to(ROOT):
+        raise BadInput(
+            f"The study {path!r} lies outside the repository.",
+            where="parameter study",
+            next="Put the file under studies/ and name it relative to the repository.",
+        )
+    return load_study(found)
+
+
+def open_results(study: Study) -> Store:
+    """The study's folder.
+
+    Raises:
+        Mismatch: The folder was made with other settings; names the first one.
+    """
+    return open_store(study, results_root())
+
+
+@task(name="check and announce", **STEP)
+def check_and_announce(study: Study) -> None:
+    """Refuse what cannot work, then say and store what will run: runs, tokens, bytes, notes."""
+    preflight(study, results_root())
+    text = announce(study).as_markdown()
+    print(text)
+    open_results(study).write_bytes(ANNOUNCEMENT, text.encode())
+    show_markdown(f"{study.name}-announcement", text, f"What study {study.name} runs")
+
+
+def begin(path: str) -> Opened:
+    """What every flow does first.
+
+    Raises:
+        BadInput: The study cannot be carried out; nothing has started.
+        Mismatch: The results folder was made with other settings.
+    """
+    study = read_study(path)
+    check_and_announce(study)
+    return Opened(study, open_results(study))
