@@ -6,7 +6,7 @@ import torch
 
 from pitboss.engine.architecture import architecture
 from pitboss.engine.patches import check_patch
-from pitboss.engine.prefix import PROMPTS
+from pitboss.engine.prefix import BUCKET, PROMPTS
 from pitboss.engine.row import Finish, Generation, Row
 from pitboss.engine.runner import Runner, StepOutput
 from pitboss.engine.scheduler import Scheduler, Seat
@@ -25,7 +25,7 @@ class Engine:
         seed: The study's seed, from which all noise is counted.
         width: Rows of every matrix product; part of what determines a result's last bits.
         slots: Rows in flight, at most `width` (default: `width`). Does not change results.
-        prompt_capacity: Most tokens of any prompt.
+        prompt_capacity: Most tokens of any prompt; rounded up to whole prefill buckets.
         token_capacity: Most new tokens of any row.
         prefixes: How many prompts rows share at a time; None when each row has its own.
         lanes: Most patches of any row.
@@ -51,7 +51,9 @@ class Engine:
     ) -> None:
         self.loaded, self.saes, self.keep_logits = loaded, dict(saes or {}), keep_logits
         self.arch = architecture(loaded.model)
-        self.prompt_capacity, self.token_capacity = prompt_capacity, token_capacity
+        # Prefill works in whole buckets, so that much room is there anyway.
+        self.prompt_capacity = -(-prompt_capacity // BUCKET) * BUCKET
+        self.token_capacity = token_capacity
         self.slots, self.prefixes = slots or width, prefixes
         if not 0 < self.slots <= width:
             raise BadInput(f"slots = {slots} must lie between 1 and the width of {width}")
@@ -69,7 +71,7 @@ class Engine:
                 width=width,
                 slots=self.slots,
                 prefixes=prefixes,
-                prompt_capacity=prompt_capacity,
+                prompt_capacity=self.prompt_capacity,
                 token_capacity=token_capacity,
                 lanes=lanes,
                 capture_layers=capture_layers,

@@ -17,7 +17,7 @@ BUCKET = 64
 
 
 class PrefixStore:
-    """`places` prompts of up to `capacity` tokens each.
+    """`places` prompts of up to `capacity` tokens each, a multiple of BUCKET.
 
     Attributes:
         k, v: One tensor a block, [places, kv_heads, capacity, head_dim].
@@ -60,12 +60,11 @@ class PrefixStore:
         position = torch.arange(bucket, device=device).repeat(PROMPTS)
         x = self.arch.embed(ids.to(device).view(-1))
         at = torch.tensor(places, device=device)
-        kept = min(bucket, self.capacity)
 
         def causal(index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             q, k, v = (_by_prompt(t, bucket) for t in (q, k, v))
-            self.k[index][at, :, :kept] = k[: len(places), :, :kept]
-            self.v[index][at, :, :kept] = v[: len(places), :, :kept]
+            self.k[index][at, :, :bucket] = k[: len(places)]
+            self.v[index][at, :, :bucket] = v[: len(places)]
             return self._causal_attention(index, q, k, v)
 
         for index in range(len(self.arch.blocks)):

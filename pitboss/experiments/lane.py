@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from pitboss.engine import Engine, Sampling
-from pitboss.engine.prefix import BUCKET
 from pitboss.games.conditions import COMPONENTS, Condition
 from pitboss.games.prompts import PROMPTS, Round, State, render
 from pitboss.models.checks import Check, check_bos, check_hooks, check_parameters, require
@@ -47,7 +46,7 @@ class Lane:
             seed=self.study.seed,
             width=self.width,
             slots=slots,
-            prompt_capacity=whole_buckets(prompt_capacity),
+            prompt_capacity=prompt_capacity,
             token_capacity=token_capacity,
             prefixes=prefixes,
             lanes=lanes,
@@ -102,11 +101,6 @@ class Lane:
         return len(self.loaded.encode(text))
 
 
-def whole_buckets(tokens: int) -> int:
-    """The next multiple of the engine's prefill bucket."""
-    return -(-tokens // BUCKET) * BUCKET
-
-
 def free_bytes(device: torch.device) -> int:
     """Free memory of a device, in bytes."""
     if device.type == "cuda":
@@ -123,10 +117,7 @@ def open_lane(study: Study, alias: str, device: str) -> Lane:
         BadInput: The model is unknown, its weights are missing, or a check fails.
     """
     loaded = load_model(study.models[alias].id, device=device, dtype=study.engine.dtype)
-    checks = [
-        check_parameters(loaded),
-        check_hooks(loaded),
-        check_bos(loaded),
-    ]
+    texts = [render(name).text for name in ("exp2/safe", "exp2/risky")]
+    checks = [check_parameters(loaded), *check_hooks(loaded, texts[0]), check_bos(loaded, texts)]
     require(checks)
     return Lane(study, alias, loaded, checks)

@@ -14,7 +14,7 @@ def engine(loaded: LoadedModel, **settings: object) -> Engine:
     defaults: dict[str, object] = {
         "seed": 7,
         "width": 16,
-        "prompt_capacity": 128,
+        "prompt_capacity": 70,  # what the longest prompt needs; prefill works on 128
         "token_capacity": 24,
         "keep_logits": True,
     }

@@ -1,0 +1,1 @@
+"""Measurements: ours against the alternatives, in one run on the machine at hand."""
