@@ -6,7 +6,8 @@ Start reading at `store.py`; `schemas.py` lists every table.
 from pitboss.store.coverage import Coverage, require_counts
 from pitboss.store.parts import PartRef, part_key
 from pitboss.store.schemas import KINDS, SCHEMAS, schema_docs, table_of
-from pitboss.store.store import Problem, Store
+from pitboss.store.store import Store
+from pitboss.store.verification import Problem
 
 __all__ = [
     "KINDS",

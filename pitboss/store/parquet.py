@@ -45,19 +45,20 @@ def combine(kind: Kind, parts: Sequence[Path], file: IO[bytes], about: Mapping[s
     return rows
 
 
-def read(path: Path, kind: Kind) -> pa.Table:
-    """Returns a file's rows under the kind's schema.
+def read(path: Path, kind: Kind, columns: Sequence[str] | None = None) -> pa.Table:
+    """Returns a file's rows under the kind's schema, all columns or some in the schema's order.
 
     Raises:
         BadInput: The file's columns are not the kind's.
     """
-    table = pq.read_table(path, partitioning=None)
-    if not table.schema.equals(kind.schema, check_metadata=False):
+    schema = pq.read_schema(path)
+    if not schema.equals(kind.schema, check_metadata=False):
         raise BadInput(
-            f"The file's columns are not those of kind {kind.name!r}: {table.schema.names}.",
+            f"The file's columns are not those of kind {kind.name!r}: {schema.names}.",
             where=str(path),
             next="It was written by another version of this program; use that version.",
         )
+    table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
     return table.replace_schema_metadata(None)
 
 

@@ -15,30 +15,24 @@ are the same, that is that; if they are not, it is refused, because a content ke
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
 from pitboss.errors import BadInput, Incomplete, Mismatch
 from pitboss.store import files, manifest, parquet, verification
-from pitboss.store.columns import conform, unique_rows
+from pitboss.store.columns import Kind, conform, unique_rows
 from pitboss.store.coverage import Coverage
 from pitboss.store.documents import json_bytes, read_json
 from pitboss.store.identity import digest
 from pitboss.store.parts import PartRef, Record, check_identity, check_key
 from pitboss.store.schemas import kind_of
+from pitboss.store.verification import Problem
 
 log = logging.getLogger("pitboss.store")
 
 FINAL = "final"
 MANIFEST = "manifest.json"
-
-
-class Problem(NamedTuple):
-    """Something `verify` found: which file, and what is wrong with it."""
-
-    path: str
-    what: str
 
 
 class Store:
@@ -171,24 +165,28 @@ class Store:
                 self._write_record(record)
         return record.ref
 
-    def read(self, kind: str, keys: Iterable[str] | None = None) -> pa.Table:
+    def read(
+        self,
+        kind: str,
+        keys: Iterable[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
         """Returns the rows of parts, in the order of their keys.
 
         Args:
             kind: A kind of `SCHEMAS`.
             keys: Parts to read; all finished ones if None.
+            columns: Columns to return; all if None.
 
         Raises:
             Incomplete: A named part is not finished.
             BadInput: Two parts hold the same row.
         """
         described = kind_of(kind)
-        tables = [parquet.read(self.path / ref.path, described) for ref in self._chosen(kind, keys)]
-        if not tables:
-            return described.schema.empty_table().replace_schema_metadata(None)
-        joined = pa.concat_tables(tables)
+        joined = self._rows(described, self._chosen(kind, keys), columns)
         unique_rows(described, joined)
-        return joined
+        return joined if columns is None else joined.select(list(columns))
 
     def combine(self, kind: str, keys: Iterable[str] | None, name: str) -> Path:
         """Writes the rows of parts into one file `<study>/<name>.parquet`, in the order of keys.
@@ -199,7 +197,7 @@ class Store:
         check_key(name)
         described = kind_of(kind)
         refs = self._chosen(kind, keys)
-        unique_rows(described, self._primary_columns(kind, refs))
+        unique_rows(described, self._rows(described, refs, described.primary))
         identity = {"kind": kind, "parts": digest([[ref.key, ref.sha256] for ref in refs])}
         paths = [self.path / ref.path for ref in refs]
         with files.temporary(self.path / "tmp") as (tmp, file):
@@ -272,11 +270,11 @@ class Store:
             )
         return [ref for ref in found.values() if ref is not None]
 
-    def _primary_columns(self, kind: str, refs: Sequence[PartRef]) -> pa.Table:
-        described = kind_of(kind)
-        names = list(described.primary)
-        empty = described.schema.empty_table().replace_schema_metadata(None).select(names)
-        read = (parquet.read(self.path / ref.path, described).select(names) for ref in refs)
+    def _rows(self, kind: Kind, refs: Sequence[PartRef], columns: Sequence[str] | None) -> pa.Table:
+        """Rows of parts with the columns asked for and those by which rows are told apart."""
+        names = [n for n in kind.schema.names if columns is None or n in (*columns, *kind.primary)]
+        empty = kind.schema.empty_table().replace_schema_metadata(None).select(names)
+        read = (parquet.read(self.path / ref.path, kind, names) for ref in refs)
         return pa.concat_tables([empty, *read])
 
     def _make_record(

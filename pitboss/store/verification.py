@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -12,6 +13,20 @@ from pitboss.store.parts import Record
 from pitboss.store.schemas import kind_of
 
 log = logging.getLogger("pitboss.store")
+
+
+class Problem(NamedTuple):
+    """Something `verify` found.
+
+    Attributes:
+        path: The file, relative to the study's folder.
+        what: What is wrong with it.
+        harmless: True for the leftovers of an interrupted writer, which no reader ever sees.
+    """
+
+    path: str
+    what: str
+    harmless: bool
 
 
 def load_record(path: Path) -> Record | None:
@@ -79,37 +94,37 @@ class Hashes:
         return ""
 
 
-def problems(path: Path, manifest: str) -> Iterator[tuple[str, str]]:
-    """Yields (file, what is wrong) for everything in the folder that is not as recorded."""
+def problems(path: Path, manifest: str) -> Iterator[Problem]:
+    """Yields everything in the folder that is not as recorded."""
     known: set[str] = set()
     for record_path in sorted((path / "records").rglob("*.json")):
         yield from _of_record(path, record_path, manifest, known)
     for part in sorted((path / "parts").rglob("*")):
         name = part.relative_to(path).as_posix()
         if part.is_file() and name not in known:
-            yield name, "has no record: its commit was interrupted, and it will be computed again"
+            yield Problem(
+                name, "has no record: its commit was interrupted; no reader sees it", harmless=True
+            )
     for left in sorted((path / "tmp").glob("*")):
-        yield left.relative_to(path).as_posix(), "is a temporary file, of a living or a dead writer"
+        yield Problem(left.relative_to(path).as_posix(), "is a temporary file", harmless=True)
 
 
-def _of_record(
-    path: Path, record_path: Path, manifest: str, known: set[str]
-) -> Iterator[tuple[str, str]]:
+def _of_record(path: Path, record_path: Path, manifest: str, known: set[str]) -> Iterator[Problem]:
     name = record_path.relative_to(path).as_posix()
     record = load_record(record_path)
     if record is None:
-        yield name, "is a record that cannot be read"
+        yield Problem(name, "is a record that cannot be read", harmless=False)
         return
     known.add(record.ref.path)
     kind, _, key = name.removeprefix("records/").removesuffix(".json").partition("/")
     try:
         require_own(record, kind, key, manifest, record_path)
     except Mismatch as error:
-        yield name, error.what
+        yield Problem(name, error.what, harmless=False)
         return
     wrong = _of_part(path / record.ref.path, record)
     if wrong:
-        yield record.ref.path, wrong
+        yield Problem(record.ref.path, wrong, harmless=False)
 
 
 def _of_part(part: Path, record: Record) -> str:

@@ -1,0 +1,172 @@
+"""Tables that a person reads in an artifact: short, formatted, and never too large to store."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from pitboss.store import Coverage
+
+LIMIT = 90_000
+"""Most characters of a table; an artifact should stay under 100 kB."""
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]], *, rest: str = "", limit: int = LIMIT) -> str:
+    """Rows as a markdown table that fits into `limit` bytes.
+
+    Args:
+        rows: Rows with the same keys; numbers are rounded for reading.
+        rest: Where all rows are, named when some are left out.
+        limit: Most bytes of the text.
+    """
+    if not rows:
+        return "_No rows._\n"
+    names = list(rows[0])
+    head = [_line(names), _line(["---"] * len(names))]
+    lines = [_line([shown(row[name]) for name in names]) for row in rows]
+    kept, size = 0, sum(len(line.encode()) + 1 for line in head) + 300
+    for line in lines:
+        size += len(line.encode()) + 1
+        if size > limit:
+            break
+        kept += 1
+    text = "\n".join([*head, *lines[:kept]]) + "\n"
+    if kept < len(lines):
+        where = f"; all rows are in `{rest}`" if rest else ""
+        text += f"\n_{len(lines) - kept:,} of {len(lines):,} rows are left out here{where}._\n"
+    return text
+
+
+def artifact_rows(
+    rows: Sequence[Mapping[str, Any]], *, rest: str = "", limit: int = LIMIT
+) -> list[dict[str, Any]]:
+    """Rows for a table artifact, cut to `limit` bytes; the last row says what is left out."""
+    kept: list[dict[str, Any]] = []
+    size = 300
+    for index, row in enumerate(rows):
+        cells = {name: shown(value) for name, value in row.items()}
+        size += sum(len(f'"{k}": "{v}", '.encode()) for k, v in cells.items())
+        if size > limit:
+            first = next(iter(cells))
+            where = f"; all rows are in {rest}" if rest else ""
+            note = f"{len(rows) - index:,} of {len(rows):,} rows are left out here{where}"
+            return [*kept, {name: note if name == first else "" for name in cells}]
+        kept.append(cells)
+    return kept
+
+
+def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, Any]]:
+    """The primary contrasts with the smallest p, readable.
+
+    Args:
+        effects: Rows of the kind `effects`.
+        top: Rows at most.
+    """
+    rows = effects[(effects["contrast"] == "safe_vs_risky") & (effects["status"] == "tested")]
+    rows = rows.assign(size=rows["difference"].abs())
+    rows = rows.sort_values(["p", "size", "layer", "feature"], ascending=[True, False, True, True])
+    return [
+        {
+            "layer": int(row.layer),
+            "feature": int(row.feature),
+            "prompt": row.prompt,
+            "stop, safe value": f"{row.stop_a}/{row.decided_a}",
+            "stop, risky value": f"{row.stop_b}/{row.decided_b}",
+            "Δ stop": f"{row.difference:+.0%} [{row.ci_low:+.0%}, {row.ci_high:+.0%}]",
+            "p": row.p,
+            "q": row.q,
+            "causal": "yes" if row.causal else "no",
+            "unreadable arm": row.unreadable_arm,
+        }
+        for row in rows.head(top).itertuples()
+    ]
+
+
+def coverage_rows(coverages: Sequence[Coverage]) -> list[dict[str, Any]]:
+    """Expected, finished and missing parts of each kind."""
+    return [
+        {
+            "parts of": coverage.kind,
+            "expected": coverage.expected,
+            "done": len(coverage.done),
+            "missing": len(coverage.missing),
+            "unexpected": len(coverage.extra),
+            "first missing": coverage.missing[0] if coverage.missing else "",
+        }
+        for coverage in coverages
+    ]
+
+
+def checkpoint_rows(trials: pd.DataFrame, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row for each prompt and arm of a finished chunk, with its speed.
+
+    Args:
+        trials: The chunk's rows of the kind `trials`.
+        facts: The part's facts; "seconds" is used when there.
+    """
+    seconds = facts.get("seconds")
+    made = []
+    for (prompt, arm), rows in trials.groupby(["prompt", "arm"]):
+        counts = rows["decision"].value_counts()
+        decided = int(counts.get("bet", 0) + counts.get("stop", 0))
+        made.append(
+            {
+                "prompt": prompt,
+                "arm": arm,
+                "features": int(rows["feature"].nunique()),
+                "runs": len(rows),
+                "stop": int(counts.get("stop", 0)),
+                "bet": int(counts.get("bet", 0)),
+                "no decision": int(counts.get("none", 0)),
+                "stop rate": f"{counts.get('stop', 0) / decided:.0%}" if decided else "",
+                "tokens": int(rows["n_tokens"].sum()),
+                "runs/s of the chunk": len(trials) / seconds if seconds else "",
+            }
+        )
+    return made
+
+
+def outcome_rows(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
+    """Outcomes per model and bet type, from the result of `condition_outcomes`."""
+    made = []
+    for (model, bet_type), rows in outcomes.groupby(["model", "bet_type"]):
+        finished = int(rows["finished"].sum())
+        made.append(
+            {
+                "model": model,
+                "bets": bet_type,
+                "conditions": len(rows),
+                "games": int(rows["games"].sum()),
+                **{
+                    name.replace("_", " "): f"{int(rows[name].sum())} "
+                    f"({rows[name].sum() / finished:.1%})"
+                    if finished
+                    else "0"
+                    for name in ("bankruptcy", "voluntary_stop", "round_limit", "stuck")
+                },
+                "aborted": int(rows["aborted"].sum()),
+                "retries": int(rows["retries"].sum()),
+            }
+        )
+    return made
+
+
+def shown(value: Any) -> str:
+    """A cell's text: thousands separated, small p in powers of ten, nothing for null."""
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:,.3g}"
+    return str(value)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\r", " ").replace("\n", " ")

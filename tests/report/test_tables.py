@@ -1,0 +1,86 @@
+"""Tables are short, true to their rows, and say what they leave out."""
+
+import json
+
+import pandas as pd
+
+from pitboss.report.tables import (
+    artifact_rows,
+    checkpoint_rows,
+    coverage_rows,
+    markdown_table,
+    outcome_rows,
+    shown,
+    strongest_effects,
+)
+from pitboss.store import Coverage
+from tests.report import samples
+
+MANY = [{"feature": n, "text": "x" * 90} for n in range(3000)]
+
+
+def test_long_tables_are_cut_and_say_so() -> None:
+    text = markdown_table(MANY, rest="effects.parquet")
+    kept = text.count("| xxx")
+    assert len(text.encode()) <= 90_000 and 500 < kept < 3000
+    assert f"_{3000 - kept:,} of 3,000 rows are left out here; all rows are in `effects.pa" in text
+    rows = artifact_rows(MANY, rest="effects.parquet")
+    assert len(json.dumps(rows).encode()) < 100_000
+    assert rows[-1]["feature"].startswith(f"{3001 - len(rows):,} of 3,000 rows are left out")
+    assert rows[0] == {"feature": "0", "text": "x" * 90}
+
+
+def test_short_tables_are_whole_and_cells_cannot_break_them() -> None:
+    text = markdown_table([{"a": "one|two\nthree", "b": None}, {"a": 1234567, "b": 1.5e-9}])
+    assert text == "| a | b |\n| --- | --- |\n| one\\|two three |  |\n| 1,234,567 | 1.5e-09 |\n"
+    assert markdown_table([]) == "_No rows._\n" and artifact_rows([]) == []
+    assert [shown(v) for v in (True, 0.0, float("nan"), 12345.678, 0.25)] == [
+        "yes", "0", "", "1.23e+04", "0.25",
+    ]  # fmt: skip
+
+
+def test_the_strongest_effects_come_first_with_counts_that_add_up() -> None:
+    effects = samples.effect_table(20)
+    rows = strongest_effects(effects, 30)
+    assert len(rows) == 30 and [r["p"] for r in rows] == sorted(r["p"] for r in rows)
+    first = rows[0]
+    assert (first["layer"], first["feature"]) in samples.PLANTED and first["causal"] == "yes"
+    found = effects[
+        (effects["layer"] == first["layer"])
+        & (effects["feature"] == first["feature"])
+        & (effects["prompt"] == first["prompt"])
+        & (effects["contrast"] == "safe_vs_risky")
+    ].iloc[0]
+    assert first["stop, safe value"] == f"{found['stop_a']}/{found['decided_a']}"
+    assert first["Δ stop"].startswith(f"{found['difference']:+.0%} [")
+
+
+def test_coverage_and_outcomes_count_what_is_there() -> None:
+    [row] = coverage_rows([Coverage("trials", ("a",), ("b", "c"), ("d",))])
+    assert row == {
+        "parts of": "trials", "expected": 3, "done": 1, "missing": 2, "unexpected": 1,
+        "first missing": "b",
+    }  # fmt: skip
+    outcomes = samples.outcomes(10)
+    rows = outcome_rows(outcomes)
+    assert [r["bets"] for r in rows] == ["fixed", "variable"]
+    assert sum(r["games"] for r in rows) == 640 and {r["conditions"] for r in rows} == {32}
+    bankrupt = outcomes.loc[outcomes["bet_type"] == "variable", "bankruptcy"].sum()
+    assert rows[1]["bankruptcy"].startswith(f"{bankrupt} (")
+
+
+def test_checkpoints_count_decisions_by_prompt_and_arm() -> None:
+    trials = pd.DataFrame(
+        {
+            "prompt": "exp2/safe",
+            "arm": ["safe"] * 4 + ["risky"] * 2,
+            "feature": [1, 1, 2, 2, 1, 2],
+            "decision": ["stop", "bet", "stop", "none", "none", "none"],
+            "n_tokens": 3,
+        }
+    )
+    risky, safe = checkpoint_rows(trials, {"seconds": 2.0})
+    assert (safe["features"], safe["runs"], safe["stop"], safe["no decision"]) == (2, 4, 2, 1)
+    assert safe["stop rate"] == "67%" and safe["runs/s of the chunk"] == 3
+    assert risky["stop rate"] == "" and risky["tokens"] == 6
+    assert checkpoint_rows(trials, {})[0]["runs/s of the chunk"] == ""
