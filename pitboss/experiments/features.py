@@ -98,7 +98,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     """Sum one layer's activations over the decisions of each group, and commit the sums."""
     if done := unit.ref(store):
         return done
-    began = time.monotonic()
+    began = time.time()
     settings = lane.study.features
     decisions = last_decisions(lane.study, store, lane.alias)
     states = _states(lane, decisions, slots)[:, settings.layers.index(unit.payload)]
@@ -169,9 +169,7 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
         include=included(settings, release),
         thresholds={layer: sae.threshold.numpy() for layer, sae in saes.items()},
     )
-    rules = settings.model_dump(mode="json", exclude={"models", "layers"})
-    identity = {"sums": wanted, "rules": rules}
-    key = part_key(alias, identity)
+    identity, key = _selection_identity(study, alias), selection_key(study, alias)
     statistics_ref = store.commit(
         "statistics", key, table_of("statistics", statistics), identity=identity
     )
@@ -184,6 +182,16 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
     )
     bank.save(bank_path(store, alias))
     return FeatureSet(statistics_ref, features_ref, bank_path(store, alias), chosen)
+
+
+def selection_key(study: Study, alias: str) -> str:
+    """Content key of a model's statistics and selected features."""
+    return part_key(alias, _selection_identity(study, alias))
+
+
+def _selection_identity(study: Study, alias: str) -> dict[str, Any]:
+    rules = study.features.model_dump(mode="json", exclude={"models", "layers"})
+    return {"sums": [unit.key for unit in units(study, alias)], "rules": rules}
 
 
 def included(settings: Features, release: str) -> dict[int, list[int]]:

@@ -64,7 +64,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     """Play one batch and commit its decisions, then its games."""
     if done := unit.ref(store):
         return done
-    began = time.monotonic()
+    began = time.time()
     settings = lane.study.games
     games = {
         (condition, repetition): SlotMachine(

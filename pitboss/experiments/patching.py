@@ -117,7 +117,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     """Generate and read all runs of one chunk or of the baseline, and commit them."""
     if done := unit.ref(store):
         return done
-    began = time.monotonic()
+    began = time.time()
     settings = lane.study.patching
     arms = {
         (arm, trial): None

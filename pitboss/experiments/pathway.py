@@ -7,7 +7,7 @@ leaves open is reported as a shortfall.
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     """Play one batch; commit activations of the games that count, decisions, then games."""
     if done := unit.ref(store):
         return done
-    began = time.monotonic()
+    began = time.time()
     settings = lane.study.pathway
     batch: _Batch = unit.payload
     played_games = [_game(lane, condition, repetition) for condition, repetition in batch.ids]
@@ -208,8 +208,7 @@ def analyse(study: Study, store: Store) -> Analysed:
         layers=list(settings.layers),
         top=settings.top_features,
     )
-    identity = {"games": keys, "top": settings.top_features}
-    key = part_key(settings.model, identity)
+    identity, key = _analysis_identity(study, store), analysis_key(study, store)
     return Analysed(
         store.commit("pathway", key, table_of("pathway", result.features), identity=identity),
         store.commit(
@@ -217,6 +216,16 @@ def analyse(study: Study, store: Store) -> Analysed:
         ),
         result.notes,
     )
+
+
+def analysis_key(study: Study, store: Store) -> str:
+    """Content key of the analysis of the batches played so far."""
+    return part_key(study.pathway.model, _analysis_identity(study, store))
+
+
+def _analysis_identity(study: Study, store: Store) -> dict[str, Any]:
+    keys = [unit.key for unit in done_units(study, store)]
+    return {"games": keys, "top": study.pathway.top_features}
 
 
 def _counting(study: Study, every: pd.DataFrame) -> set[str]:

@@ -42,12 +42,17 @@ class Unit:
     def commit(
         self, store: Store, table: pa.Table, began: float, facts: Mapping[str, Any]
     ) -> PartRef:
-        """Commit the unit's rows; `began` is the time.monotonic() at which work started."""
-        seconds = round(time.monotonic() - began, 3)
+        """Commit the unit's rows; `began` is the time.time() at which work started."""
+        finished = time.time()
+        timed = {
+            "seconds": round(finished - began, 3),
+            "started": round(began, 3),
+            "finished": round(finished, 3),
+        }
         return store.commit(
             self.kind,
             self.key,
             table,
             identity=self.identity,
-            facts={"experiment": self.experiment, "seconds": seconds, **facts},
+            facts={"experiment": self.experiment, **timed, **facts},
         )

@@ -19,7 +19,6 @@ from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
 
-
 Rows = pd.DataFrame | list[dict[str, object]]
 
 
@@ -53,7 +52,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     """Tokens by decoder row and words by response, committed as kinds words and tokens."""
     if done := unit.ref(store):
         return done
-    began = time.monotonic()
+    began = time.time()
     work: _Work = unit.payload
     words = _words(lane.study, store, work.causal)
     store.commit("words", unit.key, table_of("words", words), identity=unit.identity)

@@ -1,0 +1,145 @@
+"""The end of a study: every count compared, final files written, the outcome in one JSON file."""
+
+from typing import Any
+
+from pitboss.analysis.effects import CONTRASTS, causal_features
+from pitboss.experiments import features, games, patching, pathway, words
+from pitboss.games.outcomes import Outcome
+from pitboss.models.catalogue import sae_release
+from pitboss.report.summary import SUMMARY, Expected, write_summary
+from pitboss.store import Store
+from pitboss.studies.announce import announce
+from pitboss.studies.model import Study
+
+
+def write(study: Study, store: Store) -> dict[str, Any]:
+    """Write summary.json and one Parquet file a table, and compare expected with actual counts.
+
+    Returns:
+        What summary.json holds.
+
+    Raises:
+        Incomplete: Counts differ, or a part is missing; summary.json says what.
+    """
+    steps = expected(study, store)
+    write_summary(store, steps, extra=_findings(study, store))
+    for kind in dict.fromkeys(step.kind for step in steps):
+        keys = {key for step in steps if step.kind == kind for key in step.keys}
+        store.combine(kind, sorted(keys), kind)
+    found: dict[str, Any] = store.read_json(SUMMARY)
+    return found
+
+
+def expected(study: Study, store: Store) -> list[Expected]:
+    """What every experiment must have left behind."""
+    return [
+        *_games(study),
+        *_features(study),
+        *_pathway(study, store),
+        *_patching(study, store),
+        *_words(study, store),
+    ]
+
+
+def _games(study: Study) -> list[Expected]:
+    steps = []
+    for alias in study.games.models:
+        made = games.units(study, alias)
+        keys = [unit.key for unit in made]
+        rows = sum(unit.rows or 0 for unit in made)
+        steps += [
+            Expected(f"games {alias}", "games", keys, rows),
+            Expected(f"games {alias}", "decisions", keys),
+        ]
+    return steps
+
+
+def _features(study: Study) -> list[Expected]:
+    steps = []
+    for alias in study.features.models:
+        made = features.units(study, alias)
+        key = features.selection_key(study, alias)
+        every = len(made) * sae_release(study.models[alias].sae).d_sae
+        steps += [
+            Expected(f"features {alias}", "sums", [unit.key for unit in made], 2 * every),
+            Expected(f"features {alias}", "statistics", [key], every),
+            Expected(f"features {alias}", "features", [key]),
+        ]
+    return steps
+
+
+def _pathway(study: Study, store: Store) -> list[Expected]:
+    made = pathway.done_units(study, store)
+    following = pathway.next_unit(study, store)
+    keys = [unit.key for unit in (*made, *([following] if following else []))]
+    key = pathway.analysis_key(study, store)
+    quota = {
+        Outcome.BANKRUPTCY.value: study.pathway.bankruptcies,
+        Outcome.VOLUNTARY_STOP.value: study.pathway.stops,
+    }
+    played = sum(unit.rows or 0 for unit in made)
+    return [
+        # The cap on games may end the collection early; that is reported, not hidden.
+        Expected("pathway", "games", keys, played, {"outcome": quota}, shortfall_allowed=True),
+        Expected("pathway", "decisions", keys),
+        Expected("pathway", "activations", keys),
+        Expected("pathway", "pathway", [key]),
+        Expected("pathway", "pathway_curve", [key]),
+    ]
+
+
+def _patching(study: Study, store: Store) -> list[Expected]:
+    made = patching.all_units(study, store)
+    keys = [unit.key for unit in made]
+    tests = _patched(study, store) * len(study.patching.prompts) * len(CONTRASTS)
+    return [
+        Expected("patching", "trials", keys, sum(unit.rows or 0 for unit in made)),
+        Expected("patching", "effects", [patching.effects_key(study, store)], tests),
+    ]
+
+
+def _patched(study: Study, store: Store) -> int:
+    chosen = store.ref("features", features.selection_key(study, study.patching.model))
+    return chosen.rows if chosen else 0
+
+
+def _words(study: Study, store: Store) -> list[Expected]:
+    unit = words.unit(study, store)
+    return [
+        Expected("words", "tokens", [unit.key], unit.rows),
+        Expected("words", "words", [unit.key]),
+    ]
+
+
+def _findings(study: Study, store: Store) -> dict[str, Any]:
+    """The headline, and how it compares with the plan's own numbers."""
+    tested = store.read("effects", [patching.effects_key(study, store)]).to_pandas()
+    causal = causal_features(tested)
+    announced = announce(study)
+    found: dict[str, Any] = {
+        "patched_features": _patched(study, store),
+        "causal_features": len(causal),
+        "planned": {"runs": announced.runs, "patching_runs": announced.patching.runs},
+        "fingerprint": announced.fingerprint,
+    }
+    if study.features.include == "planted":
+        found["planted"] = _planted(study, set(causal))
+    return found
+
+
+def _planted(study: Study, causal: set[tuple[int, int]]) -> dict[str, Any]:
+    """How many of the features with a known answer were judged right."""
+    known = features.planted(study.models[study.patching.model].sae)
+    pairs = {
+        kind: [
+            (layer, feature)
+            for layer, kinds in known.items()
+            if layer in study.features.layers
+            for feature in kinds[kind]
+        ]
+        for kind in ("causal", "null")
+    }
+    return {
+        kind: {"features": len(of_kind), "found_causal": len(causal & set(of_kind))}
+        for kind, of_kind in pairs.items()
+    }
