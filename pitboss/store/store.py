@@ -76,7 +76,7 @@ class Store:
         with files.locked(path / ".lock"):
             if (path / MANIFEST).exists():
                 manifest.require_same(manifest.read(path / MANIFEST), settings, str(path))
-            elif next((path / "records").rglob("*.json"), None):
+            elif any((path / "records").rglob("*.json")):
                 raise Mismatch(
                     "The folder holds parts but no manifest, so nobody knows their settings.",
                     where=str(path),
@@ -189,10 +189,9 @@ class Store:
         return joined if columns is None else joined.select(list(columns))
 
     def combine(self, kind: str, keys: Iterable[str] | None, name: str) -> Path:
-        """Writes the rows of parts into one file `<study>/<name>.parquet`, in the order of keys.
+        """Writes the rows of parts, in the order of keys, into one file `<study>/<name>.parquet`.
 
-        Its bytes depend on the rows alone. Raises as `read` does; an older file stays until the new
-        one is complete.
+        Its bytes depend on the rows alone; an older file stays until it is whole. Raises as `read`.
         """
         check_key(name)
         described = kind_of(kind)
