@@ -14,6 +14,10 @@ from pitboss.errors import BadInput, OutOfMemory
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
+# Slots that must be free before prompts of their own are prefilled together: enough for full
+# batches of equal length, few enough that the others do not wait.
+_GATHER = 4 * PROMPTS
+
 OnDone = Callable[[Row, Generation], Iterable[Row]]
 
 
@@ -90,7 +94,7 @@ class Engine:
             BadInput: A row does not fit the engine, or two rows have the same key.
             OutOfMemory: The device has no room; fewer slots may do.
         """
-        scheduler = Scheduler(self.slots, self.prefixes, gather=PROMPTS)
+        scheduler = Scheduler(self.slots, self.prefixes, gather=_GATHER)
         keys: set[str] = set()
         scheduler.submit(self._checked(rows, keys))
         done: list[Generation] = []

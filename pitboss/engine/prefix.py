@@ -5,6 +5,7 @@ patches begin. Everything before it is the same for every row of a prompt.
 """
 
 import torch
+import torch.nn.functional as F
 
 from pitboss.engine.architecture import Architecture
 from pitboss.engine.attention import attend
@@ -12,7 +13,7 @@ from pitboss.engine.forward import RotaryTable, run_block
 
 # Every prefill has this many prompts and a length that is a multiple of BUCKET, padded where there
 # are fewer, so that a prompt's keys and values do not depend on which prompts came with it.
-PROMPTS = 8
+PROMPTS = 4
 BUCKET = 64
 
 
@@ -75,17 +76,20 @@ class PrefixStore:
     ) -> torch.Tensor:
         arch = self.arch
         n = q.shape[2]
-        back = torch.arange(n, device=q.device)[:, None] - torch.arange(n, device=q.device)
-        visible = back >= 0
         window = arch.blocks[index].window
-        if window is not None:
-            visible &= back < window
-        group = arch.n_heads // arch.n_kv_heads
-        q = q.view(PROMPTS, arch.n_kv_heads, group, n, arch.head_dim)
-        out, _ = attend(
-            q, k[:, :, None], v[:, :, None], visible, arch.scale, arch.attention_softcap
-        )
-        return out.reshape(PROMPTS, arch.n_heads, n, -1).transpose(1, 2).reshape(PROMPTS * n, -1)
+        if window is None and arch.attention_softcap is None:
+            out = F.scaled_dot_product_attention(
+                q, k, v, is_causal=True, scale=arch.scale, enable_gqa=True
+            )
+        else:
+            back = torch.arange(n, device=q.device)[:, None] - torch.arange(n, device=q.device)
+            visible = (back >= 0) & (back < (window or n))
+            q = q.view(PROMPTS, arch.n_kv_heads, -1, n, arch.head_dim)
+            out, _ = attend(
+                q, k[:, :, None], v[:, :, None], visible, arch.scale, arch.attention_softcap
+            )
+            out = out.reshape(PROMPTS, arch.n_heads, n, -1)
+        return out.transpose(1, 2).reshape(PROMPTS * n, -1)
 
     def attend_shared(
         self,

@@ -1,7 +1,7 @@
 """Exp3: what the causal features are about: tokens their decoder rows promote, words they bring."""
 
 import time
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
 
-Rows = pd.DataFrame | list[dict[str, object]]
+Rows: TypeAlias = "pd.DataFrame | list[dict[str, object]]"
 
 
 class _Work(NamedTuple):
