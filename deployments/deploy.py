@@ -46,8 +46,8 @@ def keep_operators_choice(
 ) -> dict[str, Any]:
     """A schedule stays on or off as somebody left it; `active` is its first state only."""
     for entry in document["deployments"]:
-        flow = prefect_yaml.load_flow(entry["entrypoint"]).name
-        current = present.get(f"{flow}/{entry['name']}", {})
+        (name,) = prefect_yaml.names({"deployments": [entry]})
+        current = present.get(name, {})
         for schedule in entry.get("schedules", []):
             schedule["active"] = current.get(schedule["slug"], schedule["active"])
     return document

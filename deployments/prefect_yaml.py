@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from deployments.floor import Pool, this_floor
+from deployments.floor import CONTROL, Pool, this_floor
 from deployments.settings import ROOT
 from pitboss.errors import BadInput, PitbossError
 
@@ -56,10 +56,6 @@ class Deployment(_Strict):
     work_pool: WorkPool
     schedules: list[Schedule] = []
     enforce_parameter_schema: bool = True
-
-    @property
-    def for_each_lane(self) -> bool:
-        return LANE in PLACEHOLDER.findall(self.work_pool.name)
 
     @field_validator("schedules")
     @classmethod
@@ -166,37 +162,24 @@ def _required(env: Mapping[str, str], name: str) -> str:
 
 
 def names(document: dict[str, Any]) -> set[str]:
-    """`flow/deployment` for every entry of a written-out file."""
+    """`flow/deployment` for every entry of a written-out file; a flow is named as its function."""
     return {
-        f"{load_flow(entry['entrypoint']).name}/{entry['name']}"
-        for entry in document["deployments"]
+        f"{entry['entrypoint'].split(':')[1]}/{entry['name']}" for entry in document["deployments"]
     }
 
 
 def check(path: Path, floor: Sequence[Pool], env: Mapping[str, str]) -> dict[str, Any]:
-    """Everything that can be wrong in prefect.yaml, found before anything is deployed.
+    """What can be wrong in prefect.yaml, found before anything is deployed.
 
     Returns:
         The written-out file: one entry for each deployment.
 
     Raises:
-        BadInput: See `read`, `load_flow` and `expand`; an unknown pool; a name used twice; a
-            parameter the flow does not have; a flow without a description.
+        BadInput: See `read` and `expand`; an unknown pool; a name used twice.
     """
-    checked, raw = read(path)
+    _, raw = read(path)
     pools = {pool.name for pool in floor}
-    for entry in checked.deployments:
-        flow = load_flow(entry.entrypoint)
-        unknown = set(entry.parameters) - set(flow.parameters.properties)
-        for schedule in entry.schedules:
-            unknown |= set(schedule.parameters) - set(flow.parameters.properties)
-        if unknown:
-            raise BadInput(
-                f"The flow {flow.name!r} has no parameter {', '.join(sorted(unknown))}.",
-                where=f"deployment {entry.name!r} in {path.name}",
-                next=f"Its parameters are {', '.join(flow.parameters.properties)}.",
-            )
-    document = expand(raw, [name for name in sorted(pools) if name != "control"], env)
+    document = expand(raw, [name for name in sorted(pools) if name != CONTROL], env)
     for written in document["deployments"]:
         if written["work_pool"]["name"] not in pools:
             raise BadInput(
@@ -209,10 +192,36 @@ def check(path: Path, floor: Sequence[Pool], env: Mapping[str, str]) -> dict[str
     return document
 
 
+def check_flows(path: Path) -> None:
+    """Whether every entrypoint is a flow, and has the parameters the file gives it.
+
+    Imports all flows, which takes seconds, so this belongs to `make test`; `deploy` imports them
+    anyway.
+
+    Raises:
+        BadInput: See `load_flow`; a parameter the flow does not have; a flow with another name than
+            its function.
+    """
+    for entry in read(path)[0].deployments:
+        flow = load_flow(entry.entrypoint)
+        where = f"{entry.entrypoint} in {path.name}"
+        if flow.name != entry.entrypoint.split(":")[1]:
+            raise BadInput(f"The flow is named {flow.name!r}, not as its function.", where=where)
+        known = flow.parameters.properties
+        given = set(entry.parameters).union(*(each.parameters for each in entry.schedules))
+        if unknown := given - set(known):
+            raise BadInput(
+                f"The flow {flow.name!r} has no parameter {', '.join(sorted(unknown))}.",
+                where=where,
+                next=f"Its parameters are {', '.join(known)}.",
+            )
+
+
 def main() -> int:
     """`python -m deployments.prefect_yaml`: check the file and list its deployments."""
     try:
         document = check(FILE, this_floor(), {**os.environ, "PITBOSS_ROOT": str(ROOT)})
+        check_flows(FILE)
     except PitbossError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,10 +1,10 @@
 """The end of a campaign: counts compared, files combined, results where a person looks."""
 
-from typing import Any
-
 from prefect import task
 
 from pitboss.experiments import summary
+from pitboss.report.summary import SUMMARY, summary_rows
+from pitboss.report.tables import markdown_table
 from pitboss.studies.model import Study
 from tasks.artifacts import show_markdown
 from tasks.policies import STEP
@@ -16,29 +16,17 @@ def summarise(study: Study) -> None:
     """Compare expected with actual counts and write summary.json and the final files.
 
     Raises:
-        Incomplete: A count differs; the summary is written all the same.
+        Incomplete: A count differs; the summary is written and shown all the same.
     """
     store = open_results(study)
     try:
         summary.write(study, store)
     finally:
-        if (store.path / "summary.json").is_file():
-            found = store.read_json("summary.json")
-            show_markdown(f"{study.name}-summary", as_markdown(found), f"Summary of {study.name}")
-    print(f"Results: {store.path}")
-
-
-def as_markdown(found: dict[str, Any]) -> str:
-    """A summary as nested lists: names in bold, numbers as they are."""
-    lines: list[str] = []
-
-    def add(value: Any, depth: int) -> None:
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value, 1):
-            if isinstance(item, dict | list):
-                lines.append(f"{'  ' * depth}- **{name}**")
-                add(item, depth + 1)
-            else:
-                lines.append(f"{'  ' * depth}- **{name}**: {item}")
-
-    add(found, 0)
-    return "\n".join(lines)
+        if (store.path / SUMMARY).is_file():
+            found = store.read_json(SUMMARY)
+            notes = [f"- {text}" for text in (*found["problems"], *found["shortfalls"])]
+            text = "\n".join(
+                [markdown_table(summary_rows(found)), *notes, f"\nFiles: `{store.path}`"]
+            )
+            print(text)
+            show_markdown(f"{study.name}-summary", text, f"What study {study.name} left behind")

@@ -1,7 +1,7 @@
 """Retries and caching, with real Prefect runs."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -109,3 +109,32 @@ def test_what_counts_as_transient() -> None:
     assert not policies.is_transient(answer(404))
     assert policies.is_transient(ConnectionResetError())
     assert not policies.is_transient(FileNotFoundError("weights"))
+
+
+class SomeStore:
+    """A store that has the part or lost it."""
+
+    def __init__(self, has: bool) -> None:
+        self.has = has
+
+    def ref(self, kind: str, key: str) -> object | None:
+        return object() if self.has else None
+
+
+def test_a_cached_reference_to_a_lost_part_is_not_believed(prefect_api: Any) -> None:
+    calls = []
+
+    @task(**QUICK)
+    def part(study: SomeStudy, unit: SomeUnit) -> dict[str, Any]:
+        calls.append(unit.key)
+        return {"key": unit.key}
+
+    @flow
+    def run(has: bool) -> None:
+        policies.unless_stored(part, SomeStudy(), cast(Any, SomeStore(has)), SomeUnit())
+
+    run(has=False)
+    run(has=True)
+    assert len(calls) == 1
+    run(has=False)
+    assert len(calls) == 2

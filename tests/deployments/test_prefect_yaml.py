@@ -1,0 +1,83 @@
+"""prefect.yaml is read strictly: what Prefect would ignore is refused here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deployments import prefect_yaml
+from deployments.deploy import keep_operators_choice
+from deployments.floor import FLOOR_FILE, Pool, pools, read_floor_file
+from pitboss.errors import BadInput
+
+ENV = {"PITBOSS_ROOT": "/somewhere"}
+
+
+@pytest.fixture
+def floor() -> list[Pool]:
+    return pools(read_floor_file(FLOOR_FILE), {})
+
+
+def change(tmp_path: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+    """The repository's own file with one change, anchors resolved."""
+    document = yaml.safe_load(prefect_yaml.FILE.read_text())
+    edit(document)
+    path = tmp_path / "prefect.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
+    prefect_yaml.check_flows(prefect_yaml.FILE)
+    document = prefect_yaml.check(prefect_yaml.FILE, floor, ENV)
+    lanes = {"gpu-0", "gpu-1"}
+    flows = {"games", "features", "pathway", "patching", "words"}
+    assert prefect_yaml.names(document) == {
+        "campaign/campaign",
+        *(f"{flow}/{lane}" for flow in flows for lane in lanes),
+    }
+    (step,) = document["pull"]
+    assert step["prefect.deployments.steps.set_working_directory"] == {"directory": "/somewhere"}
+
+
+def test_more_gpus_make_more_deployments_without_a_change_to_the_file() -> None:
+    eight = pools(read_floor_file(FLOOR_FILE), dict.fromkeys(range(8), "H200"))
+    assert len(prefect_yaml.check(prefect_yaml.FILE, eight, ENV)["deployments"]) == 1 + 5 * 8
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda d: d.update(depolyments=[]), "depolyments"),
+        (lambda d: d["deployments"][1].update(concurency_limit=1), "concurency_limit"),
+        (lambda d: d["deployments"][1].update(concurrency_limit=1), "concurrency_limit"),
+        (lambda d: d["deployments"][1]["work_pool"].update(job_varibles={}), "job_varibles"),
+        (lambda d: d["deployments"][1].pop("description"), "description"),
+        (lambda d: d["deployments"][1].update(entrypoint="games.py"), "entrypoint"),
+        (lambda d: d["deployments"][1].update(entrypoint="flows/gamez.py:games"), "flows/gamez.py"),
+        (lambda d: d["deployments"][1].update(entrypoint="flows/games.py:begin"), "is no flow"),
+        (lambda d: d["deployments"][0]["work_pool"].update(name="gpu-9"), "gpu-9"),
+        (lambda d: d["deployments"][1].update(parameters={"sutdy": "x"}), "sutdy"),
+        (lambda d: d["deployments"][0]["schedules"][0].pop("active"), "active"),
+        (lambda d: d["deployments"].append(dict(d["deployments"][0])), "the same flow and name"),
+        (lambda d: d["deployments"][0].update(description="{{ $GIT_SHA }}" * 3), "GIT_SHA"),
+    ],
+)
+def test_a_mistake_is_refused_by_name(
+    tmp_path: Path, floor: list[Pool], edit: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    path = change(tmp_path, edit)
+    with pytest.raises(BadInput, match=said):
+        prefect_yaml.check(path, floor, ENV)
+        prefect_yaml.check_flows(path)
+
+
+def test_a_schedule_that_an_operator_switched_on_stays_on(floor: list[Pool]) -> None:
+    document = prefect_yaml.check(prefect_yaml.FILE, floor, ENV)
+    present = {"campaign/campaign": {"nightly-demo": True}}
+    kept = keep_operators_choice(document, present)["deployments"][0]
+    assert kept["schedules"][0]["active"] is True
+    fresh = keep_operators_choice(prefect_yaml.check(prefect_yaml.FILE, floor, ENV), {})
+    assert fresh["deployments"][0]["schedules"][0]["active"] is False

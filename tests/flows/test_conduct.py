@@ -1,0 +1,99 @@
+"""A campaign's order: what waits for what, and what a failure stops."""
+
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.logging import disable_run_logger
+from prefect.states import Completed, Failed, Running, State
+
+from flows.conduct import Failure, require_pools, run_in_order
+from flows.parts import Part, after_effects, until_patching
+from pitboss.errors import BadInput
+from pitboss.studies.loading import load_study
+from tasks.study import ROOT
+
+
+class Floor:
+    """Runs that end when looked at for the second time, in the state asked for."""
+
+    def __init__(self, ends: Callable[[Part], State]) -> None:
+        self._ends = ends
+        self._runs: dict[UUID, tuple[Part, int]] = {}
+        self.log: list[str] = []
+
+    def start(self, part: Part) -> FlowRun:
+        run = FlowRun(id=uuid4(), flow_id=uuid4(), state=Running())
+        self._runs[run.id] = (part, 0)
+        self.log.append(f"start {part.name}")
+        return run
+
+    def look(self, run_id: UUID) -> FlowRun:
+        part, looks = self._runs[run_id]
+        self._runs[run_id] = (part, looks + 1)
+        state = self._ends(part) if looks else Running()
+        if state.is_final():
+            self.log.append(f"end {part.name}")
+        return FlowRun(id=run_id, flow_id=uuid4(), state=state)
+
+
+def conduct(parts: list[Part], floor: Floor) -> list[Failure]:
+    with disable_run_logger():
+        return run_in_order(parts, start=floor.start, look=floor.look, every=0)
+
+
+def demo_parts() -> list[Part]:
+    return until_patching(load_study(ROOT / "studies" / "demo.yaml"))
+
+
+def test_parts_run_at_once_unless_they_need_another() -> None:
+    floor = Floor(lambda part: Completed())
+    assert conduct(demo_parts(), floor) == []
+    assert floor.log[:3] == ["start games llama", "start games gemma", "start pathway"]
+    for before, after in [
+        ("end games llama", "start features llama"),
+        ("end features llama", "start patching 1/2"),
+        ("end features llama", "start patching 2/2"),
+    ]:
+        assert floor.log.index(before) < floor.log.index(after)
+    assert floor.log.index("start patching 2/2") < floor.log.index("end patching 1/2")
+
+
+def test_a_failure_stops_what_needs_it_and_nothing_else() -> None:
+    def ends(part: Part) -> State:
+        return Failed(message="BadInput: no") if part.name == "games llama" else Completed()
+
+    floor = Floor(ends)
+    failures = conduct(demo_parts(), floor)
+    assert "games llama on gpu-0 ended as Failed: BadInput: no" in map(str, failures)
+    assert {failure.part.name for failure in failures} == {
+        "games llama",
+        "features llama",
+        "patching 1/2",
+        "patching 2/2",
+    }
+    assert {"end games gemma", "end pathway"} <= set(floor.log)
+    assert "start features llama" not in floor.log
+
+
+@pytest.mark.parametrize("study", ["demo", "plan"])
+def test_every_part_names_a_deployment_of_the_studys_floor(study: str) -> None:
+    settings = load_study(ROOT / "studies" / f"{study}.yaml")
+    parts = [*until_patching(settings), *after_effects(settings)]
+    assert len({part.name for part in parts}) == len(parts)
+    assert {part.deployment.split("/")[1] for part in parts} <= {f"gpu-{n}" for n in range(8)}
+    shards = [part.parameters for part in parts if part.flow == "patching"]
+    assert sorted(each["shard"] for each in shards) == list(range(len(shards)))
+    assert {each["shards"] for each in shards} == {len(shards)}
+
+
+def test_a_pool_that_is_not_there_is_refused_by_name(prefect_api: object) -> None:
+    parts = [Part("games x", "games", "gpu-77"), Part("words", "words", "gpu-77")]
+    with get_client(sync_client=True) as client, pytest.raises(BadInput) as refused:
+        require_pools(client, parts)
+    message = str(refused.value)
+    assert message.count("there is no work pool 'gpu-77'") == 1
+    assert "there is no deployment 'words/gpu-77'" in message
+    assert "floor section" in message

@@ -1,0 +1,67 @@
+"""Short memory: half the rows, for this unit and the following, down to one."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+from prefect import flow, task
+
+from pitboss.errors import OutOfMemory, PitbossError
+from pitboss.store import PartRef
+from tasks import model, policies
+
+QUICK = {**policies.PART, "retry_delay_seconds": 0}
+
+
+class SomeUnit:
+    """A unit that is not done yet."""
+
+    kind, slug = "games", "llama/0001"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def ref(self, store: object) -> None:
+        return None
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> model.Held:
+    lane = cast(Any, SimpleNamespace(width=64))
+    made = model.Held(lane)
+    monkeypatch.setattr(model, "hold", lambda study, alias: made)
+    return made
+
+
+@pytest.mark.parametrize("error", [OutOfMemory, torch.cuda.OutOfMemoryError])
+def test_rows_are_halved_until_they_fit_and_stay_so(
+    prefect_api: object, held: model.Held, error: type[Exception]
+) -> None:
+    tried: list[int] = []
+
+    def run(lane: Any, store: Any, unit: Any, slots: int | None) -> PartRef:
+        assert slots is not None
+        tried.append(slots)
+        if slots > 16:
+            raise error("64 rows do not fit")
+        return PartRef("games", unit.key, "x", 1, "0")
+
+    @task(**QUICK)
+    def part(study: Any, unit: SomeUnit) -> dict[str, Any]:
+        return model.carry_out(run, study, "llama", cast(Any, unit), cast(Any, None))
+
+    @flow
+    def two_parts() -> list[str]:
+        study = SimpleNamespace(name=f"halving-{error.__name__}")
+        return [part(study, SomeUnit(key))["key"] for key in ("a", "b")]
+
+    assert two_parts() == ["a", "b"]
+    assert tried == [64, 32, 16, 16]
+
+
+def test_one_row_that_does_not_fit_fails_at_once(held: model.Held) -> None:
+    held.slots = 1
+    with pytest.raises(PitbossError, match="One row alone does not fit") as refused:
+        held.halve(OutOfMemory("full"))
+    assert not policies.is_out_of_memory(refused.value)
