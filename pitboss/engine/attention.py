@@ -51,6 +51,5 @@ def merge(
     top = torch.maximum(a[1], b[1])
     weight_a, weight_b = torch.exp(a[1] - top), torch.exp(b[1] - top)
     total = weight_a + weight_b
-    share_a = (weight_a / total)[..., None].to(a[0].dtype)
-    share_b = (weight_b / total)[..., None].to(b[0].dtype)
-    return a[0] * share_a + b[0] * share_b
+    share_a, share_b = (weight_a / total)[..., None], (weight_b / total)[..., None]
+    return (a[0].float() * share_a + b[0].float() * share_b).to(a[0].dtype)
