@@ -33,7 +33,7 @@ class Failure:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.part.name} on {self.part.pool} ended as {self.state}: {self.message}"
+        return f"{self.part.name} on {self.part.pool}: {self.state}, {self.message}"
 
 
 def require_pools(client: SyncPrefectClient, parts: Sequence[Part]) -> None:
@@ -134,7 +134,7 @@ def run_in_order(
 
 
 def _lacking(part: Part) -> str:
-    return f"it needs {', '.join(part.needs)}"
+    return f"because it needs {', '.join(part.needs)}."
 
 
 def cancel_parts(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -67,7 +67,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else() -> None:
 
     floor = Floor(ends)
     failures = conduct(demo_parts(), floor)
-    assert "games llama on gpu-0 ended as Failed: BadInput: no" in map(str, failures)
+    assert "games llama on gpu-0: Failed, BadInput: no" in map(str, failures)
     assert {failure.part.name for failure in failures} == {
         "games llama",
         "features llama",
