@@ -14,7 +14,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     build_command = commands.add_parser("build", help="train everything and write lab/")
     build_command.add_argument(
-        "--keep-models", action="store_true", help="keep the language models, rebuild the SAEs"
+        "parts", nargs="*", metavar="PART", help="llama-model, gemma-model, llama-saes, gemma-saes"
     )
     commands.add_parser("verify", help="compare lab/ with its manifest")
     arguments = parser.parse_args()
@@ -24,10 +24,13 @@ def main() -> int:
         else:
             import torch
 
-            from pitboss.lab.build import build
+            from pitboss.lab.build import PARTS, build
 
-            torch.set_num_threads(2)  # sums depend on the split: part of what is reproduced
-            build(lambda line: print(line, flush=True), keep_models=arguments.keep_models)
+            unknown = set(arguments.parts) - set(PARTS)
+            if unknown:
+                parser.error(f"unknown part {', '.join(sorted(unknown))}")
+            torch.set_num_threads(1)  # sums depend on how threads split them
+            build(arguments.parts or list(PARTS), lambda line: print(line, flush=True))
     except PitbossError as error:
         print(error, file=sys.stderr)
         return 1

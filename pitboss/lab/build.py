@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,31 +21,42 @@ from pitboss.models.loading import LoadedModel, load_model
 
 Report = Callable[[str], None]
 
-LAB_MODELS = ("pitboss/lab-llama", "pitboss/lab-gemma")
+PARTS = ("llama-model", "gemma-model", "llama-saes", "gemma-saes")
 _TOKENIZER_TEXTS, _TOKENIZER_SEED, _TEXT_SEED = 6000, 11, 1
 
 
-def build(report: Report, *, keep_models: bool = False) -> None:
-    """Builds everything under lab/.
+def build(parts: list[str], report: Report) -> None:
+    """Builds the named parts in order; what other parts have left in lab/ stays.
 
     Args:
+        parts: Some of PARTS; the SAEs need their model.
         report: Receives one line per step.
-        keep_models: Use the language models that are there; build only what follows.
     """
-    facts: dict[str, Any] = {"models": {}, "saes": {}, "versions": _versions()}
-    if keep_models:
-        facts["models"] = manifest.read(LAB_DIR)["models"]
-    planted: dict[str, Any] = {}
-    for model_id in LAB_MODELS:
-        if not keep_models:
-            facts["models"][model_id] = build_model(MODELS[model_id], report)
-            manifest.write(LAB_DIR, facts)
-    for release in (r for r in SAE_RELEASES.values() if r.trained_on in LAB_MODELS):
-        measured, features = build_saes(release, load_model(release.trained_on), report)
-        facts["saes"][release.id], planted[release.id] = measured, features
-    (LAB_DIR / "planted.json").write_text(json.dumps(planted, indent=1) + "\n")
-    manifest.write(LAB_DIR, facts)
-    report(f"lab: {sum(f.stat().st_size for f in LAB_DIR.rglob('*') if f.is_file()) / 1e6:.1f} MB")
+    for part in parts:
+        owner, _, what = part.partition("-")
+        model_id = f"pitboss/lab-{owner}"
+        if what == "model":
+            _record(models={model_id: build_model(MODELS[model_id], report)})
+        else:
+            release = next(r for r in SAE_RELEASES.values() if r.trained_on == model_id)
+            measured, planted = build_saes(release, load_model(model_id), report)
+            _update(LAB_DIR / "planted.json", {release.id: planted})
+            _record(saes={release.id: measured})
+    size = sum(f.stat().st_size for f in LAB_DIR.rglob("*") if f.is_file())
+    report(f"lab: {', '.join(parts)} done, {size / 1e6:.1f} MB in all")
+
+
+def _record(**facts: dict[str, Any]) -> None:
+    """Adds measured facts to the manifest and renews its hashes."""
+    content = manifest.read(LAB_DIR) if (LAB_DIR / manifest.NAME).exists() else {}
+    for section, entries in facts.items():
+        content[section] = {**content.get(section, {}), **entries}
+    manifest.write(LAB_DIR, {**content, "versions": _versions()})
+
+
+def _update(path: Path, entries: dict[str, Any]) -> None:
+    content = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**content, **entries}, indent=1, sort_keys=True) + "\n")
 
 
 def build_model(spec: ModelSpec, report: Report) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Situation:
         played: Rounds played so far.
         components: Prompt components he has read, letters of GMRWP.
         variable: Whether he may choose the amount.
+        highest_bet: Most that the prompt offers, where this may be less than the balance.
     """
 
     balance: int
@@ -30,6 +31,7 @@ class Situation:
     played: int
     components: str
     variable: bool
+    highest_bet: int = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,18 @@ def _say(reasons: list[str], rng: Random) -> str:
 def _stake(s: Situation, rng: Random) -> int:
     """A bet of at least $5 and at most the balance, growing with the losing streak.
 
-    The rungs of each ladder depend on the size of the balance only coarsely, so that a small
-    model can learn what is affordable; all-in copies a number that stands in the prompt.
+    Few round amounts, and ladders that depend on the balance only coarsely, so that a small model
+    can learn what is affordable; all-in copies a number that stands in the prompt.
     """
     eagerness = min(s.losses, 4) + ("M" in s.components) + ("G" in s.components)
-    if s.balance <= 20 or rng.random() < 0.04 + 0.07 * eagerness:
-        return s.balance
-    if s.balance < 40:
-        ladder = [5, 10, 15, 20]
-    elif s.balance < 70:
-        ladder = [5, 10, 20, 30, 40]
-    elif s.balance < 100:
+    limit = min(s.balance, s.highest_bet)
+    if limit <= 20 or rng.random() < 0.04 + 0.07 * eagerness:
+        return limit
+    if limit < 40:
+        ladder = [10, 20]
+    elif limit < 70:
+        ladder = [10, 20, 30, 40]
+    elif limit < 100:
         ladder = [10, 20, 30, 50, 60]
     else:
         ladder = [10, 20, 30, 50, 80, 100]
@@ -136,7 +139,7 @@ def _bet_reasons(s: Situation, amount: int) -> list[str]:
         reasons += ["I want to win it back.", "A win is due soon."] * 2
     elif s.played:
         reasons += ["I am on a hot streak.", "The machine is paying."] * 2
-    if amount == s.balance:
+    if amount == min(s.balance, s.highest_bet):
         reasons += ["All or nothing this time."] * 3
     elif s.variable and amount <= 10:
         reasons += ["A small bet risks little."]

@@ -35,7 +35,7 @@ class Training:
         seed: Of the weights and the order of the transcripts.
     """
 
-    steps: int = 1200
+    steps: int = 1000
     batch: int = 16
     learning_rate: float = 3e-3
     warm_up: int = 40

@@ -21,7 +21,7 @@ from pitboss.lab.dictionary import Dictionary
 from pitboss.lab.directions import SCENES, DecisionPoint, log_odds
 
 PAIRS = 6  # per layer and role
-EFFECT = 5.5  # log-odds of stopping between safe and risky value, the weaker of the two scenes
+EFFECT = 4.5  # log-odds of stopping between safe and risky value, the weaker of the two scenes
 NULL_LIMIT = 0.01  # largest change of P(stop) that a null feature may cause
 
 

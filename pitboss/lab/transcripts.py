@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 
@@ -22,6 +22,7 @@ from pitboss.lab.gambler import (
 _SHARES = {"planned": 0.64, "role": 0.07, "exp5": 0.05, "scene": 0.12, "varied_scene": 0.12}
 
 _SCENE_COMPONENTS = "GRWP"  # what the wording of the Exp2 scenes contains
+_SCENE_HIGHEST = 100
 _PRESSED_ROUNDS = 12
 
 
@@ -97,8 +98,8 @@ def _varied_scenes(rng: Random) -> Iterator[Transcript]:
             if bet < state.balance:
                 state = after(state, bet, rng.random() < state.rules.win_rate)
         if state.rounds:
-            text = scene_text(state)
-            yield Transcript(text, _choice(situation_of(state), rng))
+            situation = replace(situation_of(state), highest_bet=_SCENE_HIGHEST)
+            yield Transcript(scene_text(state), _choice(situation, rng))
 
 
 def scene_text(state: State) -> str:
