@@ -21,6 +21,12 @@ from pitboss.models.loading import LoadedModel, load_model
 
 Report = Callable[[str], None]
 
+# Gemma takes longer to learn which bets its balance allows.
+TRAINING = {
+    "pitboss/lab-llama": Training(),
+    "pitboss/lab-gemma": Training(steps=1500, amount_weight=3.0),
+}
+
 PARTS = ("llama-model", "gemma-model", "llama-saes", "gemma-saes")
 _TOKENIZER_TEXTS, _TOKENIZER_SEED, _TEXT_SEED = 6000, 11, 1
 
@@ -62,7 +68,7 @@ def _update(path: Path, entries: dict[str, Any]) -> None:
 def build_model(spec: ModelSpec, report: Report) -> dict[str, Any]:
     """Trains one model, rounds it to bfloat16 and writes it; returns what was measured."""
     assert spec.local is not None
-    settings = Training()
+    settings = TRAINING[spec.id]
     tokenizer = train_tokenizer(spec, transcripts(_TOKENIZER_TEXTS, _TOKENIZER_SEED))
     model = new_model(spec, tokenizer, settings.seed)
     loaded = LoadedModel(

@@ -32,6 +32,7 @@ class Training:
         learning_rate: Peak of a linear warm-up and cosine decay.
         prompt_weight: Weight of a prompt token in the loss; a response token has 1. A little
             of the prompt helps: history lines teach the model how amounts follow each other.
+        amount_weight: Weight of an amount in the response, which must respect the balance.
         seed: Of the weights and the order of the transcripts.
     """
 
@@ -40,12 +41,16 @@ class Training:
     learning_rate: float = 3e-3
     warm_up: int = 40
     prompt_weight: float = 0.05
+    amount_weight: float = 1.0
     seed: int = 7
 
 
 @dataclass(frozen=True, slots=True)
 class _Example:
+    """Token ids, and the weight of each one in the loss: at most 1 in the prompt."""
+
     ids: list[int]
+    weights: list[float]
     prompt_length: int
 
 
@@ -102,7 +107,7 @@ def train(
     """
     model, end = loaded.model, end_of_response(loaded.spec)
     end_id = loaded.tokenizer.get_vocab()[end]
-    examples = [_example(loaded, text, end_id) for text in texts]
+    examples = [_example(loaded, text, end_id, settings) for text in texts]
     model.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.05
@@ -110,9 +115,9 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, settings))
     recent: list[float] = []
     for step, batch in enumerate(_batches(examples, settings)):
-        response_loss, prompt_loss = _losses(model, batch, loaded.tokenizer.pad_token_id)
+        loss, response_loss = _losses(model, batch, loaded.tokenizer.pad_token_id)
         optimiser.zero_grad(set_to_none=True)
-        (response_loss + settings.prompt_weight * prompt_loss).backward()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
@@ -123,11 +128,15 @@ def train(
     return sum(recent) / len(recent)
 
 
-def _example(loaded: LoadedModel, text: Transcript, end_id: int) -> _Example:
+def _example(loaded: LoadedModel, text: Transcript, end_id: int, settings: Training) -> _Example:
     prompt = loaded.encode(text.prompt)
     # Tokenised apart, as generation does: no token may span prompt and response.
-    response = loaded.tokenizer(text.response, add_special_tokens=False)["input_ids"]
-    return _Example([*prompt, *response, end_id], len(prompt))
+    response = [*loaded.tokenizer(text.response, add_special_tokens=False)["input_ids"], end_id]
+    after_dollar = [False, *(loaded.decode([t]).endswith("$") for t in response[:-1])]
+    weights = [settings.amount_weight if amount else 1.0 for amount in after_dollar]
+    return _Example(
+        [*prompt, *response], [settings.prompt_weight] * len(prompt) + weights, len(prompt)
+    )
 
 
 def _rate(step: int, settings: Training) -> float:
@@ -149,18 +158,18 @@ def _batches(examples: list[_Example], settings: Training) -> Iterator[list[_Exa
 
 
 def _losses(model: PreTrainedModel, batch: list[_Example], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Cross-entropy per response token, and the prompt tokens' sum at the same scale."""
+    """Weighted cross-entropy per response token, and the plain one of the responses alone."""
     longest = max(len(e.ids) for e in batch)
     ids = torch.full((len(batch), longest), pad_id)
-    part = torch.zeros(len(batch), longest)  # 1 prompt, 2 response, 0 padding
+    weights, is_response = torch.zeros(len(batch), longest), torch.zeros(len(batch), longest)
     for row, e in enumerate(batch):
         ids[row, : len(e.ids)] = torch.tensor(e.ids)
-        part[row, : e.prompt_length] = 1
-        part[row, e.prompt_length : len(e.ids)] = 2
-    logits = model(input_ids=ids, attention_mask=(part > 0).long(), use_cache=False).logits
+        weights[row, : len(e.ids)] = torch.tensor(e.weights)
+        is_response[row, e.prompt_length : len(e.ids)] = 1
+    logits = model(input_ids=ids, attention_mask=(weights > 0).long(), use_cache=False).logits
     losses = torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
     ).view(len(batch), -1)
-    target = part[:, 1:]
-    n_response = (target == 2).sum()
-    return (losses * (target == 2)).sum() / n_response, (losses * (target == 1)).sum() / n_response
+    weights, is_response = weights[:, 1:], is_response[:, 1:]
+    n_response = is_response.sum()
+    return (losses * weights).sum() / n_response, (losses * is_response).sum() / n_response
