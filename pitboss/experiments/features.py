@@ -4,7 +4,6 @@ A unit is one layer's sums over the last decision of every such game, read at th
 `select` then tests all features of all layers at once, chooses, and writes the feature bank.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +12,16 @@ import pandas as pd
 import torch
 
 from pitboss.engine import Row, Sampling
-from pitboss.errors import BadInput, Incomplete
+from pitboss.errors import Incomplete
 from pitboss.experiments import games
 from pitboss.experiments.identity import model_identity, sae_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.units import Unit
 from pitboss.games.outcomes import Outcome
-from pitboss.models.catalogue import LAB_DIR, model_spec, sae_release
+from pitboss.models.catalogue import model_spec, sae_release
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.loading import load_sae
+from pitboss.saes.planted import planted
 from pitboss.saes.selection import Selection, SelectionRules, select
 from pitboss.saes.statistics import StatisticsRules, compare_features
 from pitboss.saes.sums import GroupSums, sums_of_table, sums_table
@@ -199,22 +199,9 @@ def included(settings: Features, release: str) -> dict[int, list[int]]:
     if settings.include == "none":
         return {}
     if settings.include == "planted":
-        ids = planted(release)
         return {
-            layer: sorted([*kinds["causal"], *kinds["null"]])
-            for layer, kinds in ids.items()
+            layer: sorted(id for ids in roles.values() for id in ids)
+            for layer, roles in planted(release).items()
             if layer in settings.layers
         }
     return {layer: list(ids) for layer, ids in settings.include.items()}
-
-
-def planted(release: str) -> dict[int, dict[str, list[int]]]:
-    """Planted features of a lab SAE: layer -> {"causal": ids, "null": ids}."""
-    every: dict[str, Any] = json.loads((LAB_DIR / "planted.json").read_text())
-    if release not in every:
-        raise BadInput(
-            f"No planted features are known for SAE release {release!r}.",
-            where="features.include",
-            next=f"Planted features exist in {', '.join(every)}; name ids per layer for others.",
-        )
-    return {int(layer): kinds for layer, kinds in every[release].items()}

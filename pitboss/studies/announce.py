@@ -1,12 +1,10 @@
 """What will run, and what of the plan cannot be met, said before anything starts."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pitboss.errors import BadInput
-from pitboss.models.catalogue import LAB_DIR
-from pitboss.studies.fingerprint import digest
+from pitboss.saes.planted import planted
+from pitboss.store.identity import digest
 from pitboss.studies.model import Study
 from pitboss.studies.notes import notes
 from pitboss.studies.workload import Work, patched_features, patching_runs, workload
@@ -123,25 +121,12 @@ def _included(study: Study) -> int:
         return sum(len(ids) for ids in include.values())
     if include == "none":
         return 0
-    sae, path = study.models[study.patching.model].sae, LAB_DIR / "planted.json"
-    if not path.is_file():
-        raise BadInput(
-            "The list of planted features is not there.",
-            where=str(path),
-            next="Restore the lab folder with `make lab`, or set features.include to none.",
-        )
-    planted = json.loads(path.read_text(encoding="utf-8"))
-    if sae not in planted:
-        raise BadInput(
-            f"{sae} has no planted features.",
-            where=str(path),
-            next=f"Set features.include to none, or use one of {', '.join(planted)}.",
-        )
+    known = planted(study.models[study.patching.model].sae)
     return sum(
         len(ids)
-        for layer, kinds in planted[sae].items()
-        if int(layer) in study.features.layers
-        for ids in kinds.values()
+        for layer, roles in known.items()
+        if layer in study.features.layers
+        for ids in roles.values()
     )
 
 

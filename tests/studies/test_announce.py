@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.studies import announce as announcing
+from pitboss.saes import planted as planting
 from pitboss.studies.announce import announce
 from pitboss.studies.loading import load_study, parse_study
 from pitboss.studies.reference import SIGNIFICANT_FEATURES
@@ -106,26 +106,28 @@ def test_included_features_are_counted_on_top(unplanted):
 def test_planted_features_are_counted_from_their_list(settings, tmp_path, monkeypatch):
     planted = {
         "pitboss/lab-llama-scope": {
-            "0": {"causal": [1, 2], "null": [3]},
-            "3": {"causal": [4], "null": [5, 6]},
+            "0": [
+                {"feature": i, "role": r} for i, r in ((1, "causal"), (2, "causal"), (3, "null"))
+            ],
+            "3": [{"feature": i, "role": "causal" if i == 4 else "null"} for i in (4, 5, 6)],
         }
     }
     (tmp_path / "planted.json").write_text(json.dumps(planted), encoding="utf-8")
-    monkeypatch.setattr(announcing, "LAB_DIR", tmp_path)
+    monkeypatch.setattr(planting, "LAB_DIR", tmp_path)
     assert announce(parse_study(settings)).patching.features == 4 * 300 + 6
     settings["features"]["layers"] = [0, 1]
     assert announce(parse_study(settings)).patching.features == 2 * 300 + 3
 
 
 def test_a_missing_list_of_planted_features_is_refused(settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(announcing, "LAB_DIR", tmp_path)
+    monkeypatch.setattr(planting, "LAB_DIR", tmp_path)
     with pytest.raises(BadInput, match="make lab"):
         announce(parse_study(settings))
 
 
 def test_an_sae_without_planted_features_is_refused(settings, tmp_path, monkeypatch):
     (tmp_path / "planted.json").write_text('{"pitboss/lab-gemma-scope": {}}', encoding="utf-8")
-    monkeypatch.setattr(announcing, "LAB_DIR", tmp_path)
+    monkeypatch.setattr(planting, "LAB_DIR", tmp_path)
     with pytest.raises(BadInput, match="lab-llama-scope has no planted"):
         announce(parse_study(settings))
 

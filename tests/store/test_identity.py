@@ -1,15 +1,12 @@
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pitboss.errors import BadInput
-from pitboss.games.outcomes import Outcome
-from pitboss.studies.fingerprint import canonical_json, digest
-from pitboss.studies.sampling import Sampling
+from pitboss.store.identity import canonical_json, digest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False).filter(
@@ -18,12 +15,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
-
-
-@dataclass
-class Settings:
-    b: int
-    a: str
 
 
 def test_the_spelling_is_canonical():
@@ -36,7 +27,7 @@ def test_the_digest_is_the_same_on_every_machine():
 
 
 def test_the_digest_does_not_depend_on_the_process():
-    code = "from pitboss.studies.fingerprint import digest; print(digest({'x': ['é', 2], 'a': {}}))"
+    code = "from pitboss.store.identity import digest; print(digest({'x': ['é', 2], 'a': {}}))"
     here = digest({"a": {}, "x": ["é", 2]})
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == here
@@ -52,16 +43,9 @@ def test_the_order_of_keys_does_not_matter(settings):
     assert digest(settings) == digest(dict(reversed(settings.items())))
 
 
-def test_models_dataclasses_and_enumerations_are_settings_too():
-    assert canonical_json(Settings(1, "x")) == '{"a":"x","b":1}'
-    assert canonical_json([Outcome.STUCK]) == '["stuck"]'
-    assert digest(Sampling()) == digest(Sampling().model_dump(mode="json"))
-    assert digest(Sampling()) != digest(Sampling(top_k=0))
-
-
 @pytest.mark.parametrize(
-    "bad", [float("nan"), float("inf"), {1, 2}, object(), {(1, 2): 3}], ids=str
+    "bad", [float("nan"), float("inf"), {1, 2}, object(), {1: 2}, {(1, 2): 3}], ids=str
 )
 def test_what_has_no_exact_form_is_refused(bad):
-    with pytest.raises(BadInput, match="canonical form"):
+    with pytest.raises(BadInput, match="An identity"):
         digest({"x": bad})
