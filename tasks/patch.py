@@ -39,5 +39,6 @@ def effects(study: Study) -> None:
         "The strongest effects of safe against risky values on stopping",
         rest=part.path,
     )
-    picture = effects_figure(tested)
+    known = patching.known_answers(study)
+    picture = effects_figure(tested, planted=sorted(known["causal"]), null=sorted(known["null"]))
     keep_picture(store, "effects", picture, "Effect of each feature on stopping, by layer")

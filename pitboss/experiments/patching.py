@@ -24,6 +24,7 @@ from pitboss.experiments.units import Unit
 from pitboss.games.prompts import Prompt, render
 from pitboss.games.reading import reader
 from pitboss.saes.bank import FeatureBank
+from pitboss.saes.planted import ROLES, planted
 from pitboss.store import PartRef, Store, part_key, require_counts, table_of
 from pitboss.studies.model import Study
 
@@ -254,6 +255,24 @@ def _effects_identity(study: Study, trials: list[str]) -> dict[str, Any]:
     settings = study.patching
     read_by = f"{settings.reader}/{reader(settings.reader).version}"
     return {"trials": trials, "fdr": settings.fdr, "reader": read_by}
+
+
+def known_answers(study: Study) -> dict[str, set[tuple[int, int]]]:
+    """(layer, feature) of the planted features by role; empty sets where none are included."""
+    known = planted(study.models[study.patching.model].sae) if _has_planted(study) else {}
+    return {
+        role: {
+            (layer, feature)
+            for layer, roles in known.items()
+            if layer in study.features.layers
+            for feature in roles[role]
+        }
+        for role in ROLES
+    }
+
+
+def _has_planted(study: Study) -> bool:
+    return study.features.include == "planted"
 
 
 def checkpoint_rows(study: Study, store: Store, unit: Unit) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from pitboss.experiments import features, games, patching, pathway, words
 from pitboss.games.outcomes import Outcome
 from pitboss.models.catalogue import sae_release
 from pitboss.report.summary import SUMMARY, Expected, write_summary
-from pitboss.saes.planted import ROLES, planted
 from pitboss.store import Store
 from pitboss.studies.announce import announce
 from pitboss.studies.model import Study
@@ -130,17 +129,7 @@ def _findings(study: Study, store: Store) -> dict[str, Any]:
 
 def _planted(study: Study, causal: set[tuple[int, int]]) -> dict[str, Any]:
     """How many of the features with a known answer were judged right."""
-    known = planted(study.models[study.patching.model].sae)
-    pairs = {
-        kind: [
-            (layer, feature)
-            for layer, kinds in known.items()
-            if layer in study.features.layers
-            for feature in kinds[kind]
-        ]
-        for kind in ROLES
-    }
     return {
-        kind: {"features": len(of_kind), "found_causal": len(causal & set(of_kind))}
-        for kind, of_kind in pairs.items()
+        role: {"features": len(pairs), "found_causal": len(causal & pairs)}
+        for role, pairs in patching.known_answers(study).items()
     }
