@@ -39,6 +39,14 @@ def effects(study: Study) -> None:
         "The strongest effects of safe against risky values on stopping",
         rest=part.path,
     )
+    compared = [cell._asdict() for cell in patching.readers_compared(study, store)]
+    store.write_json("readers.json", compared)
+    show_table(
+        f"{study.name}-readers",
+        compared,
+        "How the original study's keyword reader (old) and this study's reader (read) see the "
+        "same responses",
+    )
     known = patching.known_answers(study)
     picture = effects_figure(tested, planted=sorted(known["causal"]), null=sorted(known["null"]))
     keep_picture(store, "effects", picture, "Effect of each feature on stopping, by layer")

@@ -35,6 +35,8 @@ class Unit(Protocol):
     @property
     def key(self) -> str: ...
 
+    def ref(self, store: Store) -> object | None: ...
+
 
 def is_out_of_memory(error: object) -> bool:
     """Whether the same work may fit with fewer rows at once."""
@@ -140,5 +142,5 @@ def unless_stored(
 
     A cached reference to a part that is gone or damaged is not believed: the store is the truth.
     """
-    gone = store.ref(unit.kind, unit.key) is None
+    gone = unit.ref(store) is None
     return part.with_options(refresh_cache=gone)(study, unit)

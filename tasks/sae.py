@@ -38,9 +38,10 @@ def feature_selection(study: Study, alias: str) -> None:
         found.selection.layers.to_dict("records"),
         f"Features of {alias} tested and selected in each layer",
     )
-    statistics = store.read("statistics", [found.statistics.key]).to_pandas()
-    picture = statistics_figure(statistics, selected.to_pandas())
-    keep_picture(store, f"features-{alias}", picture, f"Effect sizes of {alias}'s features")
+    if found.statistics is not None:
+        statistics = store.read("statistics", [found.statistics.key]).to_pandas()
+        picture = statistics_figure(statistics, selected.to_pandas())
+        keep_picture(store, f"features-{alias}", picture, f"Effect sizes of {alias}'s features")
     if doubts := [f"- {doubt.what} ({doubt.entries})" for doubt in found.selection.doubts]:
         text = "\n".join(doubts)
         print(text)

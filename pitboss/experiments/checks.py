@@ -5,6 +5,7 @@ from pathlib import Path
 import psutil
 
 from pitboss.errors import BadInput
+from pitboss.experiments.features import imported_table
 from pitboss.models.catalogue import LAB_DIR, ModelSpec, SaeRelease, sae_release
 from pitboss.models.checks import Check, check_disk, require
 from pitboss.models.hub import require_reachable
@@ -25,11 +26,14 @@ def preflight(study: Study, results: Path) -> list[Check]:
         results: Folder of all results.
 
     Raises:
-        BadInput: Weights or SAEs are neither here nor within reach, or disk or memory is short.
+        BadInput: Weights or SAEs are neither here nor within reach, an imported table does not fit,
+            or disk or memory is short.
     """
     for alias, choice in study.models.items():
         _weights(study.spec(alias))
         _saes(sae_release(choice.sae))
+    for alias in study.features.models:
+        imported_table(study, alias)
     needed = max(_DISK_LEAST, int(_DISK_SHARE * announce(study).bytes))
     checks = [check_disk(results, needed), _memory(study)]
     require(checks)

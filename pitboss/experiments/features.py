@@ -12,14 +12,21 @@ import pandas as pd
 import torch
 
 from pitboss.engine import Row, Sampling
-from pitboss.errors import Incomplete
+from pitboss.errors import BadInput, Incomplete
 from pitboss.experiments import games
 from pitboss.experiments.identity import model_identity, sae_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.units import Unit
 from pitboss.games.outcomes import Outcome
-from pitboss.models.catalogue import model_spec, sae_release
+from pitboss.models.catalogue import LAB_DIR, model_spec, sae_release
+from pitboss.models.checks import check_reconstruction, require
 from pitboss.saes.bank import FeatureBank
+from pitboss.saes.imported import (
+    FeatureSpace,
+    ImportedStatistics,
+    import_statistics,
+    select_imported,
+)
 from pitboss.saes.loading import load_sae
 from pitboss.saes.planted import planted
 from pitboss.saes.selection import Selection, SelectionRules, select
@@ -29,13 +36,14 @@ from pitboss.store import PartRef, Store, part_key, table_of
 from pitboss.studies.model import Features, Study
 
 GROUPS = {Outcome.BANKRUPTCY: "risky", Outcome.VOLUNTARY_STOP: "safe"}
+_CHECKED_PROMPTS = 8  # of the games, on which each SAE must reconstruct its layer
 _ENCODED_AT_ONCE = 256  # decisions; 256 x 32,768 float32 activations are 34 MB
 
 
 class FeatureSet(NamedTuple):
-    """What selection leaves: two parts, the bank, and what a person should know."""
+    """What selection leaves; there are no statistics of our own when a table was imported."""
 
-    statistics: PartRef
+    statistics: PartRef | None
     features: PartRef
     bank: Path
     selection: Selection
@@ -52,7 +60,9 @@ def games_keys(study: Study, alias: str) -> list[str]:
 
 
 def units(study: Study, alias: str) -> list[Unit]:
-    """One unit a layer."""
+    """One unit a layer; none when the statistics are imported."""
+    if study.features.imported is not None:
+        return []
     played = games_keys(study, alias)
     release = sae_release(study.models[alias].sae)
     return [
@@ -103,6 +113,8 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     decisions = last_decisions(lane.study, store, lane.alias)
     states = _states(lane, decisions, slots)[:, settings.layers.index(unit.payload)]
     sae = lane.sae(unit.payload, settings.gate)
+    texts = list(decisions["prompt_text"].iloc[:: max(1, len(decisions) // _CHECKED_PROMPTS)])
+    require(check_reconstruction(lane.loaded, [sae], texts, settings.max_unexplained))
     d_sae = sae.W_enc.shape[1]
     sums = {name: GroupSums.empty(d_sae) for name in GROUPS.values()}
     for name in sums:
@@ -151,28 +163,25 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
         Incomplete: A layer's sums are missing.
         BadInput: Nothing passes the rules, or an included feature does not exist.
     """
-    settings = study.features
-    wanted = [unit.key for unit in units(study, alias)]
-    store.coverage("sums", wanted).require()
-    sums = sums_of_table(store.read("sums", wanted))
+    settings, identity = study.features, _selection_identity(study, alias)
     model, release = model_spec(study.models[alias].id), study.models[alias].sae
-    statistics = compare_features(
-        sums,
-        StatisticsRules(min_fired=settings.min_fired, min_group=settings.min_group),
-        model=model.id,
-        sae=release,
-    )
+    rules = SelectionRules(settings.min_abs_d, settings.max_p, settings.fdr, settings.per_layer)
     saes = {layer: load_sae(release, layer, settings.gate) for layer in settings.layers}
-    chosen = select(
-        statistics,
-        SelectionRules(settings.min_abs_d, settings.max_p, settings.fdr, settings.per_layer),
-        include=included(settings, release),
-        thresholds={layer: sae.threshold.numpy() for layer, sae in saes.items()},
-    )
-    identity, key = _selection_identity(study, alias), selection_key(study, alias)
-    statistics_ref = store.commit(
-        "statistics", key, table_of("statistics", statistics), identity=identity
-    )
+    statistics_ref = None
+    key = selection_key(study, alias)
+    if table := imported_table(study, alias):
+        chosen = select_imported(table, rules)
+    else:
+        statistics = _statistics(study, store, alias)
+        statistics_ref = store.commit(
+            "statistics", key, table_of("statistics", statistics), identity=identity
+        )
+        chosen = select(
+            statistics,
+            rules,
+            include=included(settings, release),
+            thresholds={layer: sae.threshold.numpy() for layer, sae in saes.items()},
+        )
     features_ref = store.commit("features", key, chosen.table, identity=identity)
     bank = FeatureBank.build(
         (sae for layer, sae in saes.items() if layer in chosen.ids),
@@ -184,6 +193,49 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
     return FeatureSet(statistics_ref, features_ref, bank_path(store, alias), chosen)
 
 
+def _statistics(study: Study, store: Store, alias: str) -> pd.DataFrame:
+    """All features of all layers, tested over the study's own games."""
+    wanted = [unit.key for unit in units(study, alias)]
+    store.coverage("sums", wanted).require()
+    return compare_features(
+        sums_of_table(store.read("sums", wanted)),
+        StatisticsRules(study.features.min_fired, study.features.min_group),
+        model=model_spec(study.models[alias].id).id,
+        sae=study.models[alias].sae,
+    )
+
+
+def imported_table(study: Study, alias: str) -> ImportedStatistics | None:
+    """The study's table from elsewhere, or None if it uses its own games.
+
+    Raises:
+        BadInput: The file is missing or damaged, or names layers that the study does not use.
+        Mismatch: The table belongs to another space, model, SAE, gate or hook point.
+    """
+    declared = study.features.imported
+    if declared is None:
+        return None
+    lane = FeatureSpace(
+        space="sae",
+        model=study.models[alias].id,
+        sae=study.models[alias].sae,
+        gate=study.features.gate,
+        hook_point="blocks.{layer}.hook_resid_post",
+        token="prompt_last",
+        d_sae=sae_release(study.models[alias].sae).d_sae,
+    )
+    path = LAB_DIR.parent / declared.path
+    table = import_statistics(path, declared=declared.model_dump(exclude={"path"}), lane=lane)
+    strangers = sorted(set(table.frame["layer"]) - set(study.features.layers))
+    if strangers:
+        raise BadInput(
+            f"The table has features of layers {strangers}, which the study does not use.",
+            where=str(path),
+            next="Name these layers in features.layers.",
+        )
+    return table
+
+
 def selection_key(study: Study, alias: str) -> str:
     """Content key of a model's statistics and selected features."""
     return part_key(alias, _selection_identity(study, alias))
@@ -191,7 +243,9 @@ def selection_key(study: Study, alias: str) -> str:
 
 def _selection_identity(study: Study, alias: str) -> dict[str, Any]:
     rules = study.features.model_dump(mode="json", exclude={"models", "layers"})
-    return {"sums": [unit.key for unit in units(study, alias)], "rules": rules}
+    table = imported_table(study, alias)
+    source = {"table": table.sha256} if table else {}
+    return {"sums": [unit.key for unit in units(study, alias)], **source, "rules": rules}
 
 
 def included(settings: Features, release: str) -> dict[int, list[int]]:

@@ -45,8 +45,14 @@ def _unit(study: Study, alias: str, number: int, ids: list[GameId]) -> Unit:
             **play_identity(settings, settings.sampling_for(alias)),
         },
         rows=len(ids),
+        beside=("decisions",),
         payload=ids,
     )
+
+
+def as_original(reader_name: str) -> bool:
+    """Whether stakes are played as the original study did: any, clipped to the balance."""
+    return reader_name.startswith("original-")
 
 
 def play_identity(settings: Games | Pathway, sampling: Sampling) -> dict[str, Any]:
@@ -73,6 +79,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
             lane.study.seed,
             prompt=settings.prompt,
             max_rounds=settings.max_rounds,
+            as_original=as_original(settings.reader),
         )
         for condition, repetition in unit.payload
     }

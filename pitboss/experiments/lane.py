@@ -8,7 +8,14 @@ import torch
 from pitboss.engine import Engine, Sampling
 from pitboss.games.conditions import COMPONENTS, Condition
 from pitboss.games.prompts import PROMPTS, Round, State, render
-from pitboss.models.checks import Check, check_bos, check_hooks, check_parameters, require
+from pitboss.models.checks import (
+    Check,
+    check_bos,
+    check_hooks,
+    check_memory,
+    check_parameters,
+    require,
+)
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.saes.loading import Gate, SaeLayer, load_sae
 from pitboss.studies.model import Sampling as SamplingSettings
@@ -116,6 +123,8 @@ def open_lane(study: Study, alias: str, device: str) -> Lane:
     Raises:
         BadInput: The model is unknown, its weights are missing, or a check fails.
     """
+    size = study.spec(alias).n_params * (4 if study.engine.dtype == "float32" else 2)
+    require([check_memory(device, size)])
     loaded = load_model(study.models[alias].id, device=device, dtype=study.engine.dtype)
     texts = [render(name).text for name in ("exp2/safe", "exp2/risky")]
     checks = [check_parameters(loaded), *check_hooks(loaded, texts[0]), check_bos(loaded, texts)]

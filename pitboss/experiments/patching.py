@@ -23,6 +23,7 @@ from pitboss.experiments.play import reading_columns
 from pitboss.experiments.units import Unit
 from pitboss.games.prompts import Prompt, render
 from pitboss.games.reading import reader
+from pitboss.games.reading.compare import Agreement, Response, compare
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.planted import ROLES, planted
 from pitboss.store import PartRef, Store, part_key, require_counts, table_of
@@ -218,6 +219,19 @@ def read_trials(study: Study, store: Store, keys: Iterable[str]) -> pd.DataFrame
         for column, value in reading_columns(again).items():
             frame.at[i, column] = value
     return frame
+
+
+def readers_compared(study: Study, store: Store) -> list[Agreement]:
+    """What the original study's keyword reader would have made of these responses, against ours."""
+    keys = [unit.key for unit in all_units(study, store)]
+    menus = {name: render(name).menu for name in study.patching.prompts}
+    columns = ["prompt", "response", "finish"]
+    stored = store.read("trials", keys, columns=columns).to_pandas()
+    responses = (
+        Response(prompt, menus[prompt], text, finish)
+        for prompt, text, finish in stored[columns].itertuples(index=False)
+    )
+    return compare(responses, old="original-exp2", new=study.patching.reader)
 
 
 def all_units(study: Study, store: Store) -> list[Unit]:

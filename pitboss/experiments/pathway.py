@@ -17,7 +17,7 @@ import torch
 from pitboss.analysis.pathway import pathway
 from pitboss.errors import Incomplete
 from pitboss.experiments import games
-from pitboss.experiments.games import decision_rows, game_row, play_all, play_identity
+from pitboss.experiments.games import as_original, decision_rows, game_row, play_all, play_identity
 from pitboss.experiments.identity import model_identity, prompts_identity, sae_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.units import Unit
@@ -93,6 +93,7 @@ def _unit(study: Study, number: int, room: dict[str, int]) -> Unit:
             **play_identity(settings, settings.sampling),
         },
         rows=len(ids),
+        beside=("activations", "decisions"),
         payload=_Batch(ids, room),
     )
 
@@ -133,6 +134,7 @@ def _game(lane: Lane, condition: Condition, repetition: int) -> SlotMachine:
         lane.study.seed,
         prompt=settings.prompt,
         max_rounds=settings.max_rounds,
+        as_original=as_original(settings.reader),
     )
 
 

@@ -21,6 +21,8 @@ def write(study: Study, store: Store) -> dict[str, Any]:
     Raises:
         Incomplete: Counts differ, or a part is missing; summary.json says what.
     """
+    # An older summary must not speak for a study in which something has gone missing since.
+    (store.path / SUMMARY).unlink(missing_ok=True)
     steps = expected(study, store)
     write_summary(store, steps, extra=_findings(study, store))
     for kind in dict.fromkeys(step.kind for step in steps):
@@ -60,24 +62,26 @@ def _features(study: Study) -> list[Expected]:
         made = features.units(study, alias)
         key = features.selection_key(study, alias)
         every = len(made) * sae_release(study.models[alias].sae).d_sae
-        steps += [
-            Expected(f"features {alias}", "sums", [unit.key for unit in made], 2 * every),
-            Expected(f"features {alias}", "statistics", [key], every),
-            Expected(f"features {alias}", "features", [key]),
-        ]
+        steps.append(Expected(f"features {alias}", "features", [key]))
+        if made:  # otherwise the statistics are imported
+            steps += [
+                Expected(f"features {alias}", "sums", [unit.key for unit in made], 2 * every),
+                Expected(f"features {alias}", "statistics", [key], every),
+            ]
     return steps
 
 
 def _pathway(study: Study, store: Store) -> list[Expected]:
     made = pathway.done_units(study, store)
     following = pathway.next_unit(study, store)
-    keys = [unit.key for unit in (*made, *([following] if following else []))]
     key = pathway.analysis_key(study, store)
     quota = {
         Outcome.BANKRUPTCY.value: study.pathway.bankruptcies,
         Outcome.VOLUNTARY_STOP.value: study.pathway.stops,
     }
-    played = sum(unit.rows or 0 for unit in made)
+    wanted = [*made, *([following] if following else [])]
+    keys = [unit.key for unit in wanted]
+    played = sum(unit.rows or 0 for unit in wanted)
     return [
         # The cap on games may end the collection early; that is reported, not hidden.
         Expected("pathway", "games", keys, played, {"outcome": quota}, shortfall_allowed=True),
@@ -98,12 +102,18 @@ def _patching(study: Study, store: Store) -> list[Expected]:
     ]
 
 
+def _tested(study: Study, store: Store) -> bool:
+    return store.has("effects", patching.effects_key(study, store))
+
+
 def _patched(study: Study, store: Store) -> int:
     chosen = store.ref("features", features.selection_key(study, study.patching.model))
     return chosen.rows if chosen else 0
 
 
 def _words(study: Study, store: Store) -> list[Expected]:
+    if not _tested(study, store):
+        return []  # which words are due follows from the effects, and these are told to be missing
     unit = words.unit(study, store)
     return [
         Expected("words", "tokens", [unit.key], unit.rows),
@@ -113,6 +123,8 @@ def _words(study: Study, store: Store) -> list[Expected]:
 
 def _findings(study: Study, store: Store) -> dict[str, Any]:
     """The headline, and how it compares with the plan's own numbers."""
+    if not _tested(study, store):
+        return {}
     tested = store.read("effects", [patching.effects_key(study, store)]).to_pandas()
     causal = causal_features(tested)
     announced = announce(study)

@@ -20,6 +20,7 @@ class Unit:
         slug: Readable name, the first half of the key.
         identity: Everything that determines the rows.
         rows: Rows the part must have; None where the work itself decides.
+        beside: Kinds of the parts that the same work leaves under the same key.
         payload: What the experiment needs to run it.
     """
 
@@ -28,6 +29,7 @@ class Unit:
     slug: str
     identity: Mapping[str, Any]
     rows: int | None
+    beside: tuple[str, ...] = ()
     payload: Any = field(compare=False, repr=False, default=None)
 
     @property
@@ -36,7 +38,9 @@ class Unit:
         return part_key(self.slug, self.identity)
 
     def ref(self, store: Store) -> PartRef | None:
-        """The finished part, or None."""
+        """The finished part, or None if it or one beside it is missing or damaged."""
+        if not all(store.has(kind, self.key) for kind in self.beside):
+            return None
         return store.ref(self.kind, self.key)
 
     def commit(

@@ -44,6 +44,7 @@ def unit(study: Study, store: Store) -> Unit:
         slug=f"{settings.model}/words",
         identity={"effects": found.sha256, "words": settings.model_dump()},
         rows=len(causal) * settings.top_tokens,
+        beside=("words",),
         payload=_Work(causal, found.key),
     )
 

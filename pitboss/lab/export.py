@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ def export_llama_scope(dictionaries: dict[int, Dictionary], release: SaeRelease,
         for tensor in (dictionaries[layer].W_enc, dictionaries[layer].W_dec):
             digest.update(tensor.numpy().tobytes())
     revision = digest.hexdigest()
+    shutil.rmtree(hub, ignore_errors=True)  # one snapshot: an older one would stay unread
     for layer, dictionary in dictionaries.items():
         sae_id = release.sae_id_of(layer)
         repo, folder = get_repo_id_and_folder_name(str(release.release), sae_id)

@@ -21,8 +21,8 @@ from pitboss.lab.dictionary import Dictionary
 from pitboss.lab.directions import SCENES, DecisionPoint, log_odds
 
 PAIRS = 6  # per layer and role
-EFFECT = 4.5  # log-odds of stopping between safe and risky value, the weaker of the two scenes
-NULL_LIMIT = 0.01  # largest change of P(stop) that a null feature may cause
+EFFECT = 5.0  # log-odds of stopping between safe and risky value, the weaker of the two scenes
+NULL_LIMIT = 0.005  # largest change of P(stop) that a null feature may cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Reader:
 
     Attributes:
         w: [d], scaled so that the pooled SD within the two groups is 1.
-        gap: Difference of the group means along w, the smaller of last and all decisions.
+        gap: Difference of the group means along w, safe minus risky.
     """
 
     w: Tensor
@@ -138,12 +138,11 @@ def _reader(
     that safe and risky value push to either side; response tokens count as within-group
     scatter, so that patches there stay small too.
     """
-    safe = (groups.safe_last.mean(0) + groups.safe_all.mean(0)) / 2
-    risky = (groups.risky_last.mean(0) + groups.risky_all.mean(0)) / 2
+    safe, risky = groups.safe_last.mean(0), groups.risky_last.mean(0)
     centre = (safe + risky) / 2
     scatter = (_cov(groups.safe_last) + _cov(groups.risky_last)) / 2
     away = groups.generated - centre
-    scatter = scatter + 0.3 * (away.T @ away) / len(away)
+    scatter = scatter + (away.T @ away) / len(away)
     scatter = scatter + 1e-3 * scatter.diagonal().mean() * torch.eye(len(centre))
     root = torch.linalg.cholesky(scatter)
     whitened = torch.linalg.solve_triangular(root, (safe - risky)[:, None], upper=False)[:, 0]
@@ -155,11 +154,7 @@ def _reader(
     w = sign * torch.linalg.solve_triangular(root.T, whitened[:, None], upper=True)[:, 0]
     within = (((groups.safe_last @ w).var() + (groups.risky_last @ w).var()) / 2).sqrt()
     w = w / within
-    gaps = [
-        float((s.mean(0) - r.mean(0)) @ w)
-        for s, r in ((groups.safe_last, groups.risky_last), (groups.safe_all, groups.risky_all))
-    ]
-    return Reader(w, centre, min(gaps, key=abs))
+    return Reader(w, centre, float((safe - risky) @ w))
 
 
 def _causal_push(

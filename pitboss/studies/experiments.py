@@ -95,6 +95,35 @@ class Games(Section):
         return Sampling(**(self.sampling.model_dump() | {"max_new_tokens": limit}))
 
 
+class ImportedTable(Section):
+    """A table of feature statistics from elsewhere, and the space its ids and values belong to."""
+
+    path: Annotated[str, Field(pattern=r"^\w[\w./-]*\.json$")]
+    """JSON file of the repository: a list of {layer, feature_id, p_value, cohens_d, bankrupt_mean,
+    safe_mean}."""
+
+    space: Literal["sae", "hidden"]
+    """Ids of SAE features, or dimensions of the residual stream (never usable as features)."""
+
+    model: str
+    """Model whose activations were taken."""
+
+    sae: str
+    """SAE release whose features the ids are."""
+
+    gate: Gate
+    """Gate under which the values were taken."""
+
+    hook_point: str
+    """Where the activations were taken, such as blocks.{layer}.hook_resid_post."""
+
+    token: Literal["prompt_last"]
+    """Token whose activations were taken."""
+
+    d_sae: Count
+    """Features of one layer's SAE."""
+
+
 class Features(Section):
     """SAE features that differ between games that end bankrupt and games that end in a stop."""
 
@@ -129,6 +158,20 @@ class Features(Section):
     include: Literal["none", "planted"] | FeatureIds = "none"
     """Features taken in besides the selected ones: none, the planted ones of the lab SAEs, or ids
     per layer."""
+
+    max_unexplained: Annotated[float, Field(gt=0, le=2)] = 0.5
+    """Largest share of the residual stream's variance that an SAE may leave unexplained on the
+    games' prompts; a layer above it, or one that fits a neighbouring layer better, is refused."""
+
+    imported: ImportedTable | None = None
+    """Take the statistics from this table instead of from the study's own games. Only the |d|, p
+    and per_layer rules apply; nobody knows how many features its makers tested."""
+
+    @model_validator(mode="after")
+    def _imported_stands_alone(self) -> "Features":
+        if self.imported is not None and (len(self.models) > 1 or self.include != "none"):
+            raise ValueError("imported goes with one model and with include: none")
+        return self
 
     @model_validator(mode="after")
     def _included_layers_are_encoded(self) -> "Features":
