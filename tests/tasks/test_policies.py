@@ -27,6 +27,9 @@ class SomeUnit:
     kind: str = "games"
     key: str = "llama/batch-0001-abc"
 
+    def ref(self, store: Any) -> object | None:
+        return store.ref(self.kind, self.key)
+
 
 def states_of_tasks(run_id: str) -> list[str]:
     with get_client(sync_client=True) as client:
