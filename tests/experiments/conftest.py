@@ -1,0 +1,28 @@
+"""The small study, carried out once for all tests of the experiments."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from pitboss.experiments.lane import Lane, open_lane
+from pitboss.experiments.study import open_store
+from tests.experiments.small import ALIAS, Whole, run_everything, small_study
+
+
+@pytest.fixture(scope="session")
+def lane() -> Iterator[Lane]:
+    """The lab's LLaMA on the CPU, on one thread: its matrices are too small for two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield open_lane(small_study(), ALIAS, "cpu")
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def whole(lane: Lane, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A finished study. Tests read it; one that changes files works on a copy."""
+    study = small_study()
+    store = open_store(study, tmp_path_factory.mktemp("results"))
+    run_everything(study, store, lane)
+    return Whole(study, store, lane)

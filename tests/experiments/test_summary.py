@@ -1,0 +1,118 @@
+"""The end of a study: counts agree, what is missing is named, and repairing gives the same bytes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pitboss.errors import Incomplete
+from pitboss.experiments import summary
+from pitboss.store import Store
+from tests.experiments.small import Whole, parquet_bytes, run_everything
+
+KINDS = ["games", "decisions", "sums", "statistics", "features", "activations", "pathway"]
+KINDS += ["pathway_curve", "trials", "effects", "tokens", "words"]
+
+
+@pytest.fixture
+def copy(whole: Whole, tmp_path: Path) -> Whole:
+    """The finished study in a folder of its own, to be damaged."""
+    path = shutil.copytree(whole.store.path, tmp_path / whole.store.path.name)
+    return whole._replace(store=Store.open(path))
+
+
+def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
+    found = summary.write(copy.study, copy.store)
+    assert found["complete"] and found["problems"] == []
+    assert {name.split()[0] for name in found["experiments"]} == {
+        "games",
+        "features",
+        "pathway",
+        "patching",
+        "words",
+    }
+    for experiment in found["experiments"].values():
+        assert experiment["parts"]["actual"] == experiment["parts"]["expected"] > 0
+        for step in experiment["steps"].values():
+            assert step["rows"]["expected"] in (None, step["rows"]["actual"])
+    patching, games = found["experiments"]["patching"], found["experiments"]["games llama"]
+    features = found["patched_features"]
+    assert patching["steps"]["trials"]["rows"]["actual"] == 2 * 20 * (2 * features + 1)
+    assert patching["steps"]["effects"]["rows"]["actual"] == 2 * 3 * features
+    assert games["steps"]["games"]["rows"]["actual"] == 34 * 2
+    assert 0.9 < games["valid_responses"]["rate"] <= 1
+    assert patching["wall_seconds"] > 0 and patching["rows_per_second"] > 0
+    assert json.loads((copy.store.path / "summary.json").read_text()) == found
+
+
+def test_the_final_files_hold_every_row_once(copy: Whole) -> None:
+    summary.write(copy.study, copy.store)
+    for kind in KINDS:
+        assert (copy.store.path / f"{kind}.parquet").is_file()
+    first = parquet_bytes(copy.store)
+    summary.write(copy.study, copy.store)
+    assert parquet_bytes(copy.store) == first
+
+
+def test_a_second_run_computes_nothing(copy: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    def untouched() -> dict[str, int]:
+        return {p: (copy.store.path / p).stat().st_mtime_ns for p in parquet_bytes(copy.store)}
+
+    before = untouched()
+    monkeypatch.setattr("pitboss.engine.Engine.run", _refuse)
+    monkeypatch.setattr("pitboss.experiments.lane.load_sae", _refuse)
+    run_everything(copy.study, copy.store, copy.lane)
+    assert untouched() == before
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise AssertionError("finished work is done again")
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        ("games", "lost"),
+        ("decisions", "lost"),
+        ("decisions", "one bit"),
+        ("sums", "cut short"),
+        ("statistics", "lost"),
+        ("features", "one bit"),
+        ("activations", "cut short"),
+        ("pathway_curve", "lost"),
+        ("trials", "lost"),
+        ("trials", "one bit"),
+        ("effects", "lost"),
+        ("words", "lost"),
+        ("tokens", "cut short"),
+    ],
+)
+def test_a_damaged_part_is_named_and_repaired_with_the_same_bytes(
+    copy: Whole, kind: str, damage: str
+) -> None:
+    summary.write(copy.study, copy.store)
+    before = parquet_bytes(copy.store)
+    stamps = {p: (copy.store.path / p).stat().st_mtime_ns for p in before if "parts/" in p}
+    ref = max(copy.store.refs(kind), key=lambda r: r.key)
+    path = copy.store.path / ref.path
+    good = path.read_bytes()
+    if damage == "lost":
+        path.unlink()
+    elif damage == "one bit":
+        path.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+    else:
+        path.write_bytes(good[:-7])
+    fresh = copy._replace(store=Store.open(copy.store.path))
+    with pytest.raises(Incomplete) as refused:
+        summary.write(fresh.study, fresh.store)
+    told = json.loads((fresh.store.path / "summary.json").read_text())
+    assert not told["complete"]
+    assert any(ref.key in p or ref.path in p for p in told["problems"]), told["problems"]
+    assert "finished parts are not computed twice" in str(refused.value)
+    assert kind in str(told["problems"])
+    run_everything(fresh.study, fresh.store, fresh.lane)
+    assert summary.write(fresh.study, fresh.store)["complete"]
+    assert parquet_bytes(fresh.store) == before
+    redone = {p for p, at in stamps.items() if (copy.store.path / p).stat().st_mtime_ns != at}
+    assert redone == {ref.path}
