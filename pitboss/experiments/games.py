@@ -86,7 +86,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     played = play_all(
         lane, settings, settings.sampling_for(lane.alias), list(games.values()), slots
     )
-    common = {"experiment": "games", "model": lane.loaded.spec.id}
+    common = {"experiment": "games", "model": lane.loaded.spec.id, "seed": lane.study.seed}
     decisions = decision_rows(played, games.values(), common)
     rows = [game_row(game, n, played, common, lane) for (_, n), game in games.items()]
     facts = {"slots": slots or lane.width, "device": str(lane.loaded.device)}
@@ -148,7 +148,6 @@ def game_row(
         "bet_type": condition.bet_type,
         "components": condition.name,
         "repetition": repetition,
-        "seed": lane.study.seed,
         "prompt": responses[0]["prompt"],
         "outcome": str(game.outcome),
         "reason": game.abort_reason,

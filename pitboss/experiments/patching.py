@@ -323,6 +323,7 @@ def _trial(lane: Lane, arm: Arm, trial: int, generation: Generation) -> dict[str
         "arm": arm.name,
         **patched,
         "trial": trial,
+        "seed": lane.study.seed,
         "noise": f"{arm.prompt.name}/{trial:03d}",
         "response": generation.text,
         "n_tokens": len(generation.tokens),

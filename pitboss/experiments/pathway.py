@@ -111,7 +111,11 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     counted = _first_of_each(((g.key, str(g.outcome)) for g in played_games), batch.room)
     keys = [d["key"] for d in played.decisions if d["game"] in counted and d["decision"] != "none"]
     activations = _activations(lane, sorted(keys), played.states)
-    common = {"experiment": "pathway", "model": lane.loaded.spec.id}
+    common = {
+        "experiment": "pathway",
+        "model": lane.loaded.spec.id,
+        "seed": lane.study.seed,
+    }
     rows = [
         game_row(game, repetition, played, common, lane)
         for game, (_, repetition) in zip(played_games, batch.ids, strict=True)

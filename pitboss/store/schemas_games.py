@@ -71,6 +71,7 @@ DECISIONS = Kind(
         required(
             "finish", pa.string(), "eos, length or decided (nothing could change the reading)."
         ),
+        required("seed", pa.int64(), "Study seed."),
         required(
             "noise", pa.string(), "Noise key of the sampler; with the seed it fixes the text."
         ),

@@ -22,6 +22,7 @@ TRIALS = Kind(
         ),
         optional("positions", pa.string(), "Patched positions; null for the baseline."),
         required("trial", pa.int32(), "Number of the run within its arm, from 0."),
+        required("seed", pa.int64(), "Study seed."),
         required(
             "noise", pa.string(), "Noise key of the sampler; with the seed it fixes the text."
         ),

@@ -41,6 +41,7 @@ def trial(number: int, row: int, **changes: Any) -> dict[str, Any]:
         "mode": "delta",
         "positions": "prompt_last",
         "trial": 0,
+        "seed": 7,
         "noise": f"n/{number}/{row}",
         "response": words(number, row),
         "n_tokens": 5,
