@@ -54,6 +54,25 @@ def bank_path(store: Store, alias: str) -> Path:
     return store.path / "banks" / f"{alias}.safetensors"
 
 
+def load_bank(study: Study, store: Store, alias: str) -> FeatureBank:
+    """A model's feature bank, if it is the one that this study selects.
+
+    Raises:
+        BadInput: It does not exist or is damaged.
+        Mismatch: It is of another model, SAE, gate or selection; names the first that differs.
+    """
+    return FeatureBank.load(bank_path(store, alias), expect=_bank_meta(study, alias))
+
+
+def _bank_meta(study: Study, alias: str) -> dict[str, str]:
+    return {
+        "model": study.models[alias].id,
+        "sae": study.models[alias].sae,
+        "gate": study.features.gate,
+        "features": selection_key(study, alias),
+    }
+
+
 def games_keys(study: Study, alias: str) -> list[str]:
     """Content keys of all game batches of one model."""
     return [unit.key for unit in games.units(study, alias)]
@@ -164,7 +183,7 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
         BadInput: Nothing passes the rules, or an included feature does not exist.
     """
     settings, identity = study.features, _selection_identity(study, alias)
-    model, release = model_spec(study.models[alias].id), study.models[alias].sae
+    release = study.models[alias].sae
     rules = SelectionRules(settings.min_abs_d, settings.max_p, settings.fdr, settings.per_layer)
     saes = {layer: load_sae(release, layer, settings.gate) for layer in settings.layers}
     statistics_ref = None
@@ -187,7 +206,7 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
         (sae for layer, sae in saes.items() if layer in chosen.ids),
         chosen.ids,
         values=chosen.values,
-        meta={"model": model.id, "sae": release, "gate": settings.gate, "features": key},
+        meta=_bank_meta(study, alias),
     )
     bank.save(bank_path(store, alias))
     return FeatureSet(statistics_ref, features_ref, bank_path(store, alias), chosen)

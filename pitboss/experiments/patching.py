@@ -16,7 +16,7 @@ import pandas as pd
 from pitboss.analysis.effects import effects as test_effects
 from pitboss.engine import Generation, Patch, Row
 from pitboss.errors import BadInput
-from pitboss.experiments.features import bank_path
+from pitboss.experiments.features import load_bank
 from pitboss.experiments.identity import model_identity, prompts_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.play import reading_columns
@@ -63,9 +63,10 @@ def units(study: Study, store: Store) -> list[Unit]:
 
     Raises:
         BadInput: The feature bank of this study does not exist or is damaged.
+        Mismatch: The bank in its place was made for something else.
     """
     settings = study.patching
-    bank = FeatureBank.load(bank_path(store, settings.model))
+    bank = load_bank(study, store, settings.model)
     found: list[Unit] = []
     for layer in sorted(set(bank.layer.tolist())):
         index = [i for i, at in enumerate(bank.layer.tolist()) if at == layer]
