@@ -1,7 +1,6 @@
 """A whole study at the smallest scale at which its statistics still hold, on the lab's LLaMA."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml

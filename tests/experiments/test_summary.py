@@ -1,4 +1,4 @@
-"""The end of a study: counts agree, what is missing is named, and repairing gives the same bytes."""
+"""The end of a study: counts agree, what is missing is named, and a repair gives the same bytes."""
 
 import json
 import shutil

@@ -1,0 +1,154 @@
+"""What is stored of a game is enough to play it again by hand, and says the same."""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pitboss.experiments import games
+from pitboss.experiments.lane import Lane, open_lane
+from pitboss.experiments.study import open_store
+from pitboss.games.conditions import Condition
+from pitboss.games.reading import reader
+from pitboss.games.slot_machine import SlotMachine
+from pitboss.store import Store
+from pitboss.studies.loading import parse_study
+from tests.experiments.small import ALIAS, Whole, parquet_bytes, settings, small_study
+
+FIRST = {"voluntary_stop": "stop", "bankruptcy": "bet", "round_limit": "bet"}
+
+
+@pytest.fixture(scope="module")
+def played(whole: Whole) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Games and decisions of the first experiment."""
+    keys = [unit.key for unit in games.units(whole.study, ALIAS)]
+    read = whole.store.read
+    return read("games", keys).to_pandas(), read("decisions", keys).to_pandas()
+
+
+def wins(seed: int, game: str, number: int) -> bool:
+    """The slot machine's draw, written out."""
+    words = hashlib.blake2b(f"{seed}\x1f{game}\x1f{number}".encode(), digest_size=8).digest()
+    return (int.from_bytes(words, "big") >> 11) / 2**53 < 0.3
+
+
+def test_every_game_follows_from_its_responses(
+    whole: Whole, played: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    table, decisions = played
+    menu = reader("menu")
+    assert set(table["outcome"]) >= {"voluntary_stop", "bankruptcy", "round_limit"}
+    for game in table.itertuples():
+        machine = SlotMachine(
+            game.key, Condition.parse(game.condition), whole.study.seed, max_rounds=8
+        )
+        mine = decisions[decisions["game"] == game.key].sort_values(["round", "attempt"])
+        for response in mine.itertuples():
+            prompt = machine.prompt()
+            assert response.prompt_text == prompt.text
+            assert response.balance == machine.state.balance
+            reading = menu.read(response.response, prompt.menu, response.finish)
+            assert reading.decision == response.decision
+            assert (reading.start, reading.end) == (response.read_start, response.read_end)
+            assert reading.reason == (None if pd.isna(response.reason) else response.reason)
+            assert reading.amount == (None if pd.isna(response.amount) else response.amount)
+            if machine.playable(reading):
+                machine.step(reading)
+            assert response.balance_after == machine.state.balance
+        assert str(machine.outcome) == game.outcome
+        assert machine.state.balance == game.final_balance
+        assert len(machine.state.rounds) == game.rounds
+
+
+def test_the_money_adds_up_without_the_slot_machine(
+    whole: Whole, played: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    table, decisions = played
+    for game in table.itertuples():
+        mine = decisions[decisions["game"] == game.key].sort_values(["round", "attempt"])
+        bets = mine.dropna(subset=["bet"])
+        assert bets["round"].tolist() == list(range(1, game.rounds + 1))
+        balance = 100
+        for bet in bets.itertuples():
+            assert 0 < bet.bet <= balance == bet.balance
+            assert bet.won == wins(whole.study.seed, game.key, bet.round)
+            balance += 2 * bet.bet if bet.won else -bet.bet
+            assert bet.balance_after == balance
+        assert balance == game.final_balance
+        assert (game.outcome == "bankruptcy") == (balance == 0)
+        assert mine["decision"].iloc[-1] == FIRST[game.outcome]
+        assert (game.outcome == "round_limit") <= (game.rounds == 8)
+        assert game.total_bet == bets["bet"].sum() and game.wins == bets["won"].sum()
+        assert game.responses == len(mine)
+        assert game.retries == (mine["attempt"] > 0).sum() == len(mine) - mine["round"].nunique()
+        assert mine["noise"].is_unique
+
+
+def test_every_condition_is_played_as_often_as_asked(
+    whole: Whole, played: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    table, _ = played
+    wanted = {condition.key for condition in whole.study.games.resolved_conditions}
+    assert table.groupby("condition")["repetition"].apply(sorted).to_dict() == {
+        key: [0, 1] for key in wanted
+    }
+
+
+def test_without_retries_the_same_games_are_aborted_where_they_were_asked_again(
+    whole: Whole, played: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    table, decisions = played
+    again = table[table["retries"] > 0]
+    assert len(again) > 2
+    conditions = sorted(again["condition"])[:4]
+    study = small_study(games={"retries": 0, "conditions": sorted(set(conditions))})
+    store = open_store(study, tmp_path)
+    for unit in games.units(study, ALIAS):
+        games.run(Lane(study, ALIAS, whole.lane.loaded, []), store, unit)
+    aborted = store.read("games").to_pandas().set_index("key")
+    tried = store.read("decisions").to_pandas()
+    asked_again = again[again["condition"].isin(conditions)]["key"]
+    assert set(aborted.index[aborted["outcome"] == "aborted"]) == set(asked_again)
+    for key in asked_again:
+        game = aborted.loc[key]
+        assert game["reason"].startswith("no decision in 1 responses, the last one ")
+        assert game["retries"] == 0
+        failed = tried[tried["game"] == key].sort_values("round").iloc[-1]
+        before = decisions[(decisions["game"] == key) & (decisions["attempt"] == 1)]
+        assert failed["round"] == before["round"].min()
+        assert pd.isna(failed["bet"]) and failed["balance_after"] == failed["balance"]
+        if failed["decision"] == "none":
+            assert game["reason"].endswith(failed["reason"])
+    others = aborted[aborted["outcome"] != "aborted"]
+    assert others["reason"].isna().all()
+    before = table.set_index("key").loc[others.index]
+    assert (before["final_balance"] == others["final_balance"]).all()
+
+
+def test_games_in_flight_change_no_byte(whole: Whole, tmp_path: Path) -> None:
+    study = small_study(games={"conditions": "fixed", "repetitions": 1, "max_rounds": 2})
+    lane = Lane(study, ALIAS, whole.lane.loaded, [])
+    written = []
+    for slots in (None, 64, 7):
+        store = open_store(study, tmp_path / str(slots))
+        for unit in games.units(study, ALIAS):
+            games.run(lane, store, unit, slots)
+        written.append(parquet_bytes(store))
+    assert len(written[0]) == 2
+    assert written[0] == written[1] == written[2]
+
+
+def test_the_chat_model_plays_too(tmp_path: Path) -> None:
+    both = [ALIAS, "gemma"]
+    made = settings(games={"models": both, "conditions": ["variable/GM"], "max_rounds": 3})
+    made["models"]["gemma"] = {"id": "pitboss/lab-gemma", "sae": "pitboss/lab-gemma-scope"}
+    made["floor"]["games"]["gemma"] = "gpu-0"
+    study = parse_study(made)
+    store: Store = open_store(study, tmp_path)
+    lane = open_lane(study, "gemma", "cpu")
+    for unit in games.units(study, "gemma"):
+        games.run(lane, store, unit)
+    decisions = store.read("decisions").to_pandas()
+    assert (decisions["decision"] != "none").mean() > 0.8
+    assert set(store.read("games")["outcome"].to_pylist()) <= set(FIRST) | {"aborted", "stuck"}
