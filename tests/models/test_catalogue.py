@@ -69,9 +69,7 @@ def test_perfect_pairs_bring_no_warning():
 def test_imperfect_pairs_say_why():
     (base_on_instruct,) = pairing_warnings("meta-llama/Llama-3.1-8B-Instruct", "llama-scope-lxr-8x")
     assert "was trained on meta-llama/Llama-3.1-8B," in base_on_instruct
-    (few_layers,) = pairing_warnings(
-        "google/gemma-2-9b-it", "gemma-scope-9b-it-res-canonical-131k"
-    )
+    (few_layers,) = pairing_warnings("google/gemma-2-9b-it", "gemma-scope-9b-it-res-canonical-131k")
     assert "9, 20, 31" in few_layers
 
 

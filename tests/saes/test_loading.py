@@ -149,13 +149,13 @@ def test_gemmas_release_loads_from_sae_lens_own_layout():
 def test_the_hub_client_is_left_as_it_was(monkeypatch, tmp_path):
     before = constants.HF_HUB_CACHE, constants.HF_HUB_OFFLINE
     load_sae("pitboss/lab-llama-scope", 0, "relu")
-    assert (constants.HF_HUB_CACHE, constants.HF_HUB_OFFLINE) == before
+    assert before == (constants.HF_HUB_CACHE, constants.HF_HUB_OFFLINE)
     release = SAE_RELEASES["pitboss/lab-llama-scope"]
     emptied = dataclasses.replace(release, local=tmp_path)
     monkeypatch.setitem(SAE_RELEASES, release.id, emptied)
     with pytest.raises(BadInput, match="make lab"):
         load_sae(release.id, 0, "relu")
-    assert (constants.HF_HUB_CACHE, constants.HF_HUB_OFFLINE) == before
+    assert before == (constants.HF_HUB_CACHE, constants.HF_HUB_OFFLINE)
 
 
 def test_a_release_without_network_says_what_to_do(monkeypatch, tmp_path):
