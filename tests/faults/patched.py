@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pitboss.experiments.features import bank_path
+from pitboss.experiments.features import bank_path, selection_key
 from pitboss.experiments.study import open_store
 from pitboss.models.catalogue import LAB_DIR
 from pitboss.saes.bank import FeatureBank
@@ -39,7 +39,12 @@ def prepare(results: Path) -> tuple[Study, Store]:
             name: {(layer, e["feature"]): e[name] for layer, es in chosen.items() for e in es}
             for name in ("safe", "risky")
         },
-        meta={"model": study.models["llama"].id, "sae": release, "gate": study.features.gate},
+        meta={
+            "model": study.models["llama"].id,
+            "sae": release,
+            "gate": study.features.gate,
+            "features": selection_key(study, "llama"),
+        },
     ).save(bank_path(store, "llama"))
     return study, store
 

@@ -4,13 +4,23 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.settings import ROOT
 from pitboss.store import Store
-from tests.faults.patched import finished, prepare, trial_files
+from tests.conftest import Server
+from tests.faults.patched import STUDY, finished, prepare, trial_files
 
 # One process loads the model and forks; each child goes on with the study until it dies.
 DIE_AGAIN_AND_AGAIN = """
@@ -82,8 +92,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def start(results: Path, kills: list[tuple[str, int]]) -> subprocess.Popen[str]:
-    from tests.faults.patched import STUDY
-
     arguments = [str(STUDY), str(results), json.dumps(kills)]
     return subprocess.Popen(
         [sys.executable, "-c", DIE_AGAIN_AND_AGAIN, *arguments],
@@ -102,6 +110,37 @@ def told(process: subprocess.Popen[str]) -> list[object]:
     assert line, "the process ended early"
     answer: list[object] = json.loads(line)
     return answer
+
+
+FLOW = "from flows.patching import patching; patching(study='tests/faults/killed.yaml')"
+
+
+def start_flow(server: Server, folder: Path) -> subprocess.Popen[bytes]:
+    """The flow as a worker runs it: a process of its own that talks to the server."""
+    env = server.env | {
+        "PITBOSS_RESULTS": str(folder),
+        "PREFECT_LOCAL_STORAGE_PATH": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    log = (folder / "flow.log").open("ab")
+    return subprocess.Popen(
+        [sys.executable, "-c", FLOW], env=env, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+    )
+
+
+def tasks_of_last_run() -> dict[str, str]:
+    """Name and end of every task of the patching run that started last."""
+    with get_client(sync_client=True) as client:
+        [run] = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["patching"])),
+            sort=FlowRunSort.START_TIME_DESC,
+            limit=1,
+        )
+        tasks = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        )
+    return {task.name: task.state_name or "" for task in tasks}
 
 
 def go_on(process: subprocess.Popen[str]) -> None:
@@ -132,6 +171,36 @@ def test_chunks_that_are_finished_survive_every_kill_and_the_end_is_the_same(
     assert 0 < seen[-2] < seen[-1] < len(end) == 5  # the last kills fell between finished chunks
     assert trial_files(store) == trial_files(undisturbed)
     assert not [problem for problem in store.verify() if "temporary" not in problem.what]
-    for name in ("combined",):
-        paths = [each.combine("trials", None, name) for each in (store, undisturbed)]
-        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert combined(store) == combined(undisturbed)
+
+
+def combined(store: Store) -> bytes:
+    return store.combine("trials", None, "trials").read_bytes()
+
+
+def test_a_flow_run_killed_once_goes_on_where_it_was(
+    undisturbed: Store, prefect_api: Server, tmp_path: Path
+) -> None:
+    _, store = prepare(tmp_path)
+    first = start_flow(prefect_api, tmp_path)
+    deadline = time.monotonic() + 120
+    while len(list((store.path / "records" / "trials").rglob("*.json"))) < 2:
+        assert first.poll() is None and time.monotonic() < deadline, log_of(tmp_path)
+        time.sleep(0.01)
+    first.kill()
+    assert first.wait() == -9
+    before = finished(store)
+    assert 2 <= len(before) < 5
+    assert start_flow(prefect_api, tmp_path).wait(timeout=120) == 0, log_of(tmp_path)
+    end = finished(store)
+    assert len(end) == 5
+    assert {key: end[key] for key in before} == before
+    assert trial_files(store) == trial_files(undisturbed)
+    assert combined(store) == combined(undisturbed)
+    chunks = {n: end for n, end in tasks_of_last_run().items() if n.startswith("patch ")}
+    assert len(chunks) == 5 and set(chunks.values()) <= {"Completed", "Cached"}
+    assert "Cached" in chunks.values() and "Completed" in chunks.values()
+
+
+def log_of(folder: Path) -> str:
+    return (folder / "flow.log").read_text(errors="replace")[-3000:]
