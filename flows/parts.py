@@ -33,7 +33,10 @@ class Part:
 
 
 def until_patching(study: Study) -> list[Part]:
-    """Games of every model, the pathway beside them, features after the games, then patching."""
+    """Games of every model, the pathway beside them, features after the games, then patching.
+
+    Patching waits for whatever else runs on its pools, so that all its lanes work at once.
+    """
     floor = study.floor
     games = [
         Part(f"games {alias}", "games", floor.games[alias], {"model": alias})
@@ -50,13 +53,15 @@ def until_patching(study: Study) -> list[Part]:
         for alias in study.features.models
     ]
     pathway = Part("pathway", "pathway", floor.pathway)
+    before = [part for part in (*games, pathway, *features) if part.pool in floor.patching]
+    wanted = dict.fromkeys([f"features {study.patching.model}", *(part.name for part in before)])
     patching = [
         Part(
             f"patching {shard + 1}/{len(floor.patching)}",
             "patching",
             pool,
             {"shard": shard, "shards": len(floor.patching)},
-            needs=(f"features {study.patching.model}",),
+            needs=tuple(wanted),
         )
         for shard, pool in enumerate(floor.patching)
     ]
