@@ -13,7 +13,7 @@ from pitboss.games.prompts import State, render
 from pitboss.models.catalogue import sae_release
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.saes.bank import FeatureBank
-from pitboss.saes.loading import SaeLayer, _load_with_sae_lens, as_layer, load_sae
+from pitboss.saes.loading import SaeLayer, _load_with_sae_lens, load_sae
 
 LAYERS = (1, 2)
 POSITIONS = ("prompt_last", "prompt_last_and_generated")
@@ -32,16 +32,9 @@ class Pair:
         ).eval()
         self.saes: dict[int, tuple[Any, SaeLayer]] = {}
         for layer in LAYERS:
-            if name == "llama":
-                release = "pitboss/lab-llama-scope"
-                sae, _ = _load_with_sae_lens(
-                    sae_release(release), sae_release(release).sae_id_of(layer)
-                )
-                self.saes[layer] = (sae, load_sae(release, layer, "sae_lens"))
-            else:
-                sae = random_jumprelu(self.loaded.spec.d_model, layer)
-                made = as_layer(sae, layer=layer, gate="sae_lens", norm_factor=None, source={})
-                self.saes[layer] = (sae, made)
+            release = sae_release(f"pitboss/lab-{name}-scope")
+            sae, _ = _load_with_sae_lens(release, release.sae_id_of(layer))
+            self.saes[layer] = (sae, load_sae(release.id, layer, "sae_lens"))
 
     @torch.no_grad()
     def patches(self) -> list[Patch]:
@@ -96,19 +89,6 @@ class Pair:
         finally:
             for handle in handles:
                 handle.remove()
-
-
-def random_jumprelu(d_model: int, layer: int) -> Any:
-    """A sae-lens SAE with random parameters, a third of whose features fire at a time."""
-    from sae_lens.saes import JumpReLUSAE, JumpReLUSAEConfig
-
-    sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=d_model, d_sae=200, apply_b_dec_to_input=True))
-    generator = torch.Generator().manual_seed(layer)
-    with torch.no_grad():
-        for name, parameter in sae.named_parameters():
-            values = torch.randn(parameter.shape, generator=generator) / d_model**0.5
-            parameter.copy_(values.abs() if name == "threshold" else values)
-    return sae.requires_grad_(False)
 
 
 @pytest.fixture(scope="module", params=["llama", "gemma"])

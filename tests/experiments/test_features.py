@@ -1,5 +1,8 @@
 """Statistics and selection against transformers, sae-lens and scipy, computed independently."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +12,14 @@ import torch
 from scipy import stats
 from transformers import AutoModelForCausalLM
 
+from pitboss.errors import BadInput
 from pitboss.experiments import features, games
 from pitboss.experiments.features import load_bank
+from pitboss.experiments.lane import Lane
 from pitboss.models.catalogue import sae_release
 from pitboss.saes.loading import _load_with_sae_lens
 from pitboss.saes.planted import planted
+from pitboss.store import Store
 from tests.experiments.small import ALIAS, LAYERS, Whole
 
 ENDS = {"bankruptcy": "risky", "voluntary_stop": "safe"}
@@ -154,3 +160,19 @@ def test_only_last_decisions_of_games_that_ended_either_way_count(whole: Whole) 
         mine = decisions[decisions["game"] == row.game]
         assert decisions.loc[row.key, "round"] == mine["round"].max()
         assert pd.notna(decisions.loc[row.key, "decision"])
+
+
+def test_an_sae_of_another_layer_is_refused_before_anything_is_summed(
+    whole: Whole, tmp_path: Path
+) -> None:
+    path = shutil.copytree(whole.store.path, tmp_path / "small")
+    store, study = Store.open(path), whole.study
+    [unit, *_] = features.units(study, ALIAS)
+    assert unit.payload == 1
+    (path / "parts" / "sums" / f"{unit.key}.parquet").unlink()
+    lane = Lane(study, ALIAS, whole.lane.loaded, [])
+    gate = study.features.gate
+    lane._saes[1, gate] = replace(lane.sae(3, gate), layer=1)
+    with pytest.raises(BadInput, match=r"\[reconstruction 1\] layer 1 leaves"):
+        features.run(lane, store, unit)
+    assert unit.ref(store) is None

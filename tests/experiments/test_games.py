@@ -130,13 +130,13 @@ def test_games_in_flight_change_no_byte(whole: Whole, tmp_path: Path) -> None:
     study = small_study(games={"conditions": "fixed", "repetitions": 1, "max_rounds": 2})
     lane = Lane(study, ALIAS, whole.lane.loaded, [])
     written = []
-    for slots in (None, 64, 7):
+    for slots in (None, 9):
         store = open_store(study, tmp_path / str(slots))
         for unit in games.units(study, ALIAS):
             games.run(lane, store, unit, slots)
         written.append(parquet_bytes(store))
     assert len(written[0]) == 2
-    assert written[0] == written[1] == written[2]
+    assert written[0] == written[1]
 
 
 def test_the_chat_model_plays_too(tmp_path: Path) -> None:

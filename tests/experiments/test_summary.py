@@ -75,16 +75,12 @@ def _refuse(*_: object, **__: object) -> None:
     [
         ("games", "lost"),
         ("decisions", "lost"),
-        ("decisions", "one bit"),
         ("sums", "cut short"),
-        ("statistics", "lost"),
         ("features", "one bit"),
         ("activations", "cut short"),
         ("pathway_curve", "lost"),
-        ("trials", "lost"),
         ("trials", "one bit"),
         ("effects", "lost"),
-        ("words", "lost"),
         ("tokens", "cut short"),
     ],
 )
