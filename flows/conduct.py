@@ -113,7 +113,9 @@ def run_in_order(
     complete: set[str] = set()
     failures: list[Failure] = []
     while True:
-        for part in [part for part in waiting if complete.issuperset(part.needs)]:
+        never = _never(waiting, {failure.part.name for failure in failures})
+        to_end = {part.name for part in (*waiting, *running.values())} - never
+        for part in [p for p in waiting if _may_start(p, complete, to_end)]:
             waiting.remove(part)
             running[start(part).id] = part
             logger.info("Started %s on %s", part.name, part.pool)
@@ -131,6 +133,18 @@ def run_in_order(
             else:
                 failures.append(Failure(part, state.name or state.type.value, state.message or ""))
                 logger.error("%s", failures[-1])
+
+
+def _may_start(part: Part, complete: set[str], to_end: set[str]) -> bool:
+    return complete.issuperset(part.needs) and to_end.isdisjoint(part.after)
+
+
+def _never(waiting: Sequence[Part], failed: set[str]) -> set[str]:
+    """Names of waiting parts that cannot start any more, because what they need failed."""
+    lost = set(failed)
+    for _ in waiting:
+        lost |= {part.name for part in waiting if lost.intersection(part.needs)}
+    return lost
 
 
 def _lacking(part: Part) -> str:

@@ -19,6 +19,7 @@ class Part:
         pool: Work pool, which is also the deployment's name.
         parameters: The run's parameters, the study excepted.
         needs: Names of the parts that must be complete before.
+        after: Names of the parts that must have ended before, well or badly.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Part:
     pool: str
     parameters: dict[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
     @property
     def deployment(self) -> str:
@@ -54,14 +56,14 @@ def until_patching(study: Study) -> list[Part]:
     ]
     pathway = Part("pathway", "pathway", floor.pathway)
     before = [part for part in (*games, pathway, *features) if part.pool in floor.patching]
-    wanted = dict.fromkeys([f"features {study.patching.model}", *(part.name for part in before)])
     patching = [
         Part(
             f"patching {shard + 1}/{len(floor.patching)}",
             "patching",
             pool,
             {"shard": shard, "shards": len(floor.patching)},
-            needs=tuple(wanted),
+            needs=(f"features {study.patching.model}",),
+            after=tuple(part.name for part in before),
         )
         for shard, pool in enumerate(floor.patching)
     ]

@@ -95,7 +95,7 @@ def show_picture(key: str, png: bytes, caption: str, path: str) -> None:
 def keep_picture(store: Store, name: str, png: bytes, caption: str) -> None:
     """Store a picture under figures/ and show it."""
     path = store.write_bytes(f"figures/{name}.png", png)
-    show_picture(f"{store.path.name}-{name}", png, caption, str(path))
+    show_picture(f"{store.path.name}-{name}-figure", png, caption, str(path))
 
 
 class Progress:

@@ -43,9 +43,16 @@ def effects(study: Study) -> None:
     store.write_json("readers.json", compared)
     show_table(
         f"{study.name}-readers",
-        compared,
-        "How the original study's keyword reader (old) and this study's reader (read) see the "
-        "same responses",
+        [
+            {
+                "prompt": cell["prompt"],
+                "original-exp2 reads": cell["old"],
+                f"{study.patching.reader} reads": f"{cell['read']} {cell['reason']}".strip(),
+                "responses": cell["responses"],
+            }
+            for cell in compared
+        ],
+        "How the original study's keyword reader and this study's reader see the same responses",
     )
     known = patching.known_answers(study)
     picture = effects_figure(tested, planted=sorted(known["causal"]), null=sorted(known["null"]))

@@ -294,12 +294,16 @@ def checkpoint_rows(study: Study, store: Store, unit: Unit) -> list[dict[str, An
     """One row a feature of a finished chunk: stop rates by prompt and value, runs undecided."""
     trials = read_trials(study, store, [unit.key])
     rows = []
-    for (layer, feature), of_feature in trials.groupby(["layer", "feature"]):
-        row: dict[str, Any] = {"layer": int(layer), "feature": int(feature)}
+    for (layer, feature), of_feature in trials.groupby(["layer", "feature"], dropna=False):
+        named = not pd.isna(layer)
+        row: dict[str, Any] = {
+            "layer": int(layer) if named else BASELINE,
+            "feature": int(feature) if named else "",
+        }
         for (prompt, arm), runs in of_feature.groupby(["prompt", "arm"]):
             decided = runs[runs["decision"] != "none"]
             share = (decided["decision"] == "stop").mean() if len(decided) else None
-            row[f"{prompt} {arm}"] = None if share is None else round(float(share), 3)
+            row[f"stop rate, {prompt}, {arm}"] = None if share is None else round(float(share), 3)
         row["undecided"] = int((of_feature["decision"] == "none").sum())
         rows.append(row)
     return rows

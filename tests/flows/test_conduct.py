@@ -78,6 +78,29 @@ def test_a_failure_stops_what_needs_it_and_nothing_else() -> None:
     assert "start features llama" not in floor.log
 
 
+def test_patching_waits_for_its_lanes_but_needs_only_its_features() -> None:
+    def ends(part: Part) -> State:
+        return Failed(message="no") if part.name == "games gemma" else Completed()
+
+    floor = Floor(ends)
+    assert [failure.part.name for failure in conduct(demo_parts(), floor)] == ["games gemma"]
+    for before in ("end games gemma", "end pathway", "end features llama"):
+        assert floor.log.index(before) < floor.log.index("start patching 1/2")
+    assert {"end patching 1/2", "end patching 2/2"} <= set(floor.log)
+
+
+def test_a_part_that_can_never_start_holds_up_nobody() -> None:
+    parts = [
+        Part("broken", "games", "gpu-0"),
+        Part("lost", "features", "gpu-0", needs=("broken",)),
+        Part("fine", "games", "gpu-1"),
+        Part("last", "patching", "gpu-1", needs=("fine",), after=("lost",)),
+    ]
+    floor = Floor(lambda part: Failed(message="no") if part.name == "broken" else Completed())
+    assert {failure.part.name for failure in conduct(parts, floor)} == {"broken", "lost"}
+    assert "end last" in floor.log
+
+
 @pytest.mark.parametrize("study", ["demo", "plan"])
 def test_every_part_names_a_deployment_of_the_studys_floor(study: str) -> None:
     settings = load_study(ROOT / "studies" / f"{study}.yaml")
