@@ -4,6 +4,7 @@ from typing import Any
 
 from prefect import task
 
+from pitboss.experiments import effects as experiment
 from pitboss.experiments import patching
 from pitboss.experiments.units import Unit
 from pitboss.report.figures import effects_figure
@@ -23,7 +24,7 @@ def feature_chunk(study: Study, unit: Unit) -> dict[str, Any]:
 
 def show_checkpoint(study: Study, unit: Unit) -> None:
     """The checkpoint after a chunk: each feature's stop rates under each value."""
-    rows = patching.checkpoint_rows(study, open_results(study), unit)
+    rows = experiment.checkpoint_rows(study, open_results(study), unit)
     show_table(f"{study.name}-chunk-{unit.slug}", rows, f"Chunk {unit.slug}, finished and stored")
 
 
@@ -31,7 +32,7 @@ def show_checkpoint(study: Study, unit: Unit) -> None:
 def effects(study: Study) -> None:
     """Test every feature: its safe against its risky value, and each against the baseline."""
     store = open_results(study)
-    part = patching.effects(study, store)
+    part = experiment.run(study, store)
     tested = store.read("effects", [part.key]).to_pandas()
     show_table(
         f"{study.name}-effects",
@@ -39,7 +40,7 @@ def effects(study: Study) -> None:
         "The strongest effects of safe against risky values on stopping",
         rest=part.path,
     )
-    compared = [cell._asdict() for cell in patching.readers_compared(study, store)]
+    compared = [cell._asdict() for cell in experiment.readers_compared(study, store)]
     store.write_json("readers.json", compared)
     show_table(
         f"{study.name}-readers",
@@ -54,6 +55,6 @@ def effects(study: Study) -> None:
         ],
         "How the original study's keyword reader and this study's reader see the same responses",
     )
-    known = patching.known_answers(study)
+    known = experiment.known_answers(study)
     picture = effects_figure(tested, planted=sorted(known["causal"]), null=sorted(known["null"]))
     keep_picture(store, "effects", picture, "Effect of each feature on stopping, by layer")

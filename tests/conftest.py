@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     assert config.cache is not None
     os.environ["PREFECT_HOME"] = str(config.cache.mkdir("prefect-home"))
     os.environ["DO_NOT_TRACK"] = "1"
+    # The lab's tensors are so small that a second thread only makes the first one wait.
+    os.environ["OMP_NUM_THREADS"] = "1"
     # At exit the log sender would wait a minute for the server that has just been stopped.
     os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
 

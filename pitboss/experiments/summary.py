@@ -3,7 +3,7 @@
 from typing import Any
 
 from pitboss.analysis.effects import CONTRASTS, causal_features
-from pitboss.experiments import features, games, patching, pathway, words
+from pitboss.experiments import effects, features, games, patching, pathway, words
 from pitboss.games.outcomes import Outcome
 from pitboss.models.catalogue import sae_release
 from pitboss.report.summary import SUMMARY, Expected, write_summary
@@ -98,12 +98,12 @@ def _patching(study: Study, store: Store) -> list[Expected]:
     tests = _patched(study, store) * len(study.patching.prompts) * len(CONTRASTS)
     return [
         Expected("patching", "trials", keys, sum(unit.rows or 0 for unit in made)),
-        Expected("patching", "effects", [patching.effects_key(study, store)], tests),
+        Expected("patching", "effects", [effects.key(study, store)], tests),
     ]
 
 
 def _tested(study: Study, store: Store) -> bool:
-    return store.has("effects", patching.effects_key(study, store))
+    return store.has("effects", effects.key(study, store))
 
 
 def _patched(study: Study, store: Store) -> int:
@@ -125,7 +125,7 @@ def _findings(study: Study, store: Store) -> dict[str, Any]:
     """The headline, and how it compares with the plan's own numbers."""
     if not _tested(study, store):
         return {}
-    tested = store.read("effects", [patching.effects_key(study, store)]).to_pandas()
+    tested = store.read("effects", [effects.key(study, store)]).to_pandas()
     causal = causal_features(tested)
     announced = announce(study)
     found: dict[str, Any] = {
@@ -143,5 +143,5 @@ def _planted(study: Study, causal: set[tuple[int, int]]) -> dict[str, Any]:
     """How many of the features with a known answer were judged right."""
     return {
         role: {"features": len(pairs), "found_causal": len(causal & pairs)}
-        for role, pairs in patching.known_answers(study).items()
+        for role, pairs in effects.known_answers(study).items()
     }

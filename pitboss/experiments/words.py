@@ -11,7 +11,7 @@ from pitboss.analysis.effects import causal_features
 from pitboss.analysis.tokens import top_tokens
 from pitboss.analysis.words import compare_words
 from pitboss.errors import Incomplete
-from pitboss.experiments import patching
+from pitboss.experiments import effects, patching
 from pitboss.experiments.features import load_bank
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.units import Unit
@@ -32,7 +32,7 @@ def unit(study: Study, store: Store) -> Unit:
     Raises:
         Incomplete: The effects of the patching are not there yet.
     """
-    found = store.ref("effects", patching.effects_key(study, store))
+    found = store.ref("effects", effects.key(study, store))
     if found is None:
         raise Incomplete("The patching's effects are not tested yet.")
     causal = causal_features(store.read("effects", [found.key]).to_pandas())
@@ -65,7 +65,7 @@ def _words(study: Study, store: Store, causal: list[tuple[int, int]]) -> Rows:
     if not causal:
         return []
     keys = [u.key for u in patching.all_units(study, store)]
-    trials = patching.read_trials(study, store, keys)
+    trials = effects.read_trials(study, store, keys)
     of_causal = pd.MultiIndex.from_frame(trials[["layer", "feature"]].fillna(-1).astype(int)).isin(
         causal
     )

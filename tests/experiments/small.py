@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from deployments.settings import ROOT
-from pitboss.experiments import features, games, patching, pathway, words
+from pitboss.experiments import effects, features, games, patching, pathway, words
 from pitboss.experiments.lane import Lane
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.store import PartRef, Store
@@ -74,7 +74,7 @@ def run_everything(study: Study, store: Store, lane: Lane) -> None:
     pathway.analyse(study, store)
     for unit in patching.all_units(study, store):
         patching.run(lane, store, unit)
-    patching.effects(study, store)
+    effects.run(study, store)
     words.run(lane, store, words.unit(study, store))
 
 
