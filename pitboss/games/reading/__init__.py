@@ -3,7 +3,7 @@
 from pitboss.errors import BadInput
 from pitboss.games.reading.menu_reader import MenuReader
 from pitboss.games.reading.original import ORIGINAL_EXP0, ORIGINAL_EXP2, ORIGINAL_EXP2_PILOT
-from pitboss.games.reading.reading import Decision, Finish, Reader, Reading, Reason
+from pitboss.games.reading.reading import Decision, Finish, Reader, Reading, Reason, Watch
 
 READERS: dict[str, Reader] = {
     reader.name: reader
@@ -23,4 +23,4 @@ def reader(name: str) -> Reader:
     return READERS[name]
 
 
-__all__ = ["READERS", "Decision", "Finish", "Reader", "Reading", "Reason", "reader"]
+__all__ = ["READERS", "Decision", "Finish", "Reader", "Reading", "Reason", "Watch", "reader"]

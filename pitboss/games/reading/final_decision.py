@@ -77,3 +77,46 @@ def read_final_decision(text: str, menu: Menu, finish: Finish, reader: str) -> R
 def final_decision_settled(text: str) -> bool:
     """Whether no continuation can change the reading of a ``final_decision`` response."""
     return _SETTLED_LINE.search(text) is not None or _ECHO.search(text) is not None
+
+
+class FinalDecisionWatch:
+    """``final_decision_settled`` for one growing response, asked at each text so far in turn.
+
+    What settles a reading begins at the start of a line and ends on that line, or on the next one
+    that is not blank. So two lines at most can still be completed by what is written next: the
+    current one, and the last before it that is not blank.
+    """
+
+    __slots__ = ("_lines", "_settled", "_text")
+
+    def __init__(self) -> None:
+        self._restart()
+
+    def _restart(self) -> None:
+        self._text, self._lines, self._settled = "", [0], False
+
+    def __call__(self, text: str) -> bool:
+        """Whether no continuation of this text can change its reading."""
+        if not text.startswith(self._text):
+            self._restart()
+        newline = text.find("\n", len(self._text))
+        while newline >= 0:
+            self._lines.append(newline + 1)
+            newline = text.find("\n", newline + 1)
+        self._text = text
+        for start in self._lines:
+            if _SETTLED_LINE.match(text, start) or _ECHO.match(text, start):
+                self._settled = True
+        if len(self._lines) > 1:
+            self._lines = self._open_lines()
+        return self._settled
+
+    def _open_lines(self) -> list[int]:
+        """Where the last line that is not blank and the current line begin."""
+        *before, current = self._lines
+        end = current
+        for start in reversed(before):
+            if not self._text[start:end].isspace():
+                return [start, current]
+            end = start
+        return [current]

@@ -2,8 +2,12 @@
 
 from pitboss.games.menu import Menu
 from pitboss.games.reading.choice import choice_decided, read_choice
-from pitboss.games.reading.final_decision import final_decision_settled, read_final_decision
-from pitboss.games.reading.reading import Finish, Reading
+from pitboss.games.reading.final_decision import (
+    FinalDecisionWatch,
+    final_decision_settled,
+    read_final_decision,
+)
+from pitboss.games.reading.reading import Finish, Reading, Watch
 
 
 class MenuReader:
@@ -22,3 +26,9 @@ class MenuReader:
         if menu.style == "choice":
             return choice_decided(text, menu)
         return final_decision_settled(text)
+
+    def watch(self, menu: Menu) -> Watch:
+        """``decided`` for one growing response; under a choice menu only its head matters."""
+        if menu.style == "choice":
+            return lambda text: choice_decided(text, menu)
+        return FinalDecisionWatch()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pitboss.games.menu import Menu
-from pitboss.games.reading.reading import Finish, Reading, Reason, no_decision
+from pitboss.games.reading.reading import Finish, Reading, Reason, Watch, no_decision
 
 _LOWEST, _HIGHEST, _DEFAULT = 5, 100, 10
 
@@ -32,6 +32,7 @@ def _keywords(*words: str) -> re.Pattern[str]:
 _EXP0_STOP = _keywords("stop", "2)", "2 ")
 _EXP2_STOP = _keywords("stop", "quit", "fold", "pass", "done", "exit", "end")
 _PILOT_STOP = _keywords("stop", "quit", "2)", "2\n")
+_LONGEST_KEYWORD = 4
 
 _DOLLARS = re.compile(r"\$(\d+)")
 _BARE = re.compile(r"\b(\d+)\b")
@@ -124,6 +125,21 @@ class OriginalReader:
     def decided(self, text: str, menu: Menu) -> bool:
         """True once a stop keyword is there; a bet can turn into a stop until the very end."""
         return not self.empty(text) and self._stop(text) is not None
+
+    def watch(self, menu: Menu) -> Watch:
+        """``decided`` for one growing response: no keyword is looked for twice in one place."""
+        searched = ""
+
+        def decided(text: str) -> bool:
+            nonlocal searched
+            body = text.rstrip() if self.strips else text
+            start = len(searched) - _LONGEST_KEYWORD if text.startswith(searched) else 0
+            if self.stop.search(body, max(0, start)):
+                return not self.empty(text)
+            searched = body
+            return False
+
+        return decided
 
 
 def _made_up(decision: str, reason: Reason, reader: str) -> Reading:

@@ -1,5 +1,6 @@
 """What reading a response yields, and what every reader offers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -9,6 +10,10 @@ Decision = Literal["bet", "stop", "none"]
 Reason = Literal["empty", "truncated", "unreadable", "out_of_range"]
 Finish = Literal["eos", "length", "decided"]
 """How a response ended: by itself, by the token limit, or because its reading was certain."""
+
+Watch = Callable[[str], bool]
+"""Tells of one growing response whether it is decided: called with each text so far in turn, it
+looks at what is new. A text that does not continue the one before is looked at afresh."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,9 @@ class Reader(Protocol):
         A caller may stop generating there: ``read(text, menu, "decided")`` equals
         ``read(text + anything, menu, any_finish)``.
         """
+
+    def watch(self, menu: Menu) -> Watch:
+        """``decided`` for one response that is being written, at a cost that does not grow."""
 
 
 def no_decision(reason: Reason, reader: str) -> Reading:
