@@ -39,7 +39,8 @@ def uniform(words: torch.Tensor, step: torch.Tensor, token: torch.Tensor) -> tor
     row = _mix(_mix(words[:, 0] ^ _mix(step + 1)) ^ words[:, 1])
     high = _mix(row[:, None] ^ _mix(token + 0x5BD1E995))
     low = _mix(high ^ words[:, 1:])
-    return ((high << 20) + (low >> 12) + 0.5) / 2.0**52
+    # In float32, torch's default for an integer plus 0.5, one in 2^25 numbers would round to 1.
+    return (((high << 20) + (low >> 12)).double() + 0.5) / 2.0**52
 
 
 def gumbel(words: torch.Tensor, step: torch.Tensor, token: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from pitboss.engine.noise import noise_words, uniform
+from pitboss.engine.noise import gumbel, noise_words, uniform
 from pitboss.engine.sampler import SamplingBuffers, sample
 
 CPU = torch.device("cpu")
@@ -65,6 +65,14 @@ def test_counted_noise_is_uniform_and_uncorrelated() -> None:
     ]
     for a, b in pairs:
         assert abs(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])) < 0.03
+
+
+def test_no_number_is_rounded_to_one_whose_gumbel_noise_would_win_any_draw() -> None:
+    words, step = torch.tensor([noise_words(1, "a")]), torch.zeros(1, dtype=torch.int64)
+    close_to_one = torch.tensor([[35033286, 46162484]])  # the two of the first 50 million
+    u = uniform(words, step, close_to_one)
+    assert u.dtype == torch.float64 and (u.float() == 1).all() and (u < 1).all()
+    assert gumbel(words, step, close_to_one).isfinite().all()
 
 
 def test_noise_depends_on_seed_and_name_only() -> None:
