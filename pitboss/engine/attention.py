@@ -1,55 +1,132 @@
-"""Attention in parts that are merged by their log-sum-exp.
+"""Attention in parts that are merged by their log-sum-exp; the plain way to compute it.
 
 A row's keys lie in two places: the prompt's, which many rows share, and the row's own. Each part is
 attended to on its own; with lse_i the log-sum-exp of part i's scores and o_i its output, the joint
 output is Σ o_i·exp(lse_i − lse) with lse = log Σ exp(lse_i).
 """
 
+from collections.abc import Sequence
+
 import torch
 
+from pitboss.engine.architecture import Architecture
+from pitboss.engine.prefix import PrefixStore
+from pitboss.engine.scores import attend, merge
 
-def attend(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    visible: torch.Tensor,
-    scale: float,
-    softcap: float | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention over one part.
+
+class OwnTokens:
+    """Keys and values of the tokens that each slot has run itself.
+
+    Attributes:
+        k, v: One tensor a block, [slots, kv_heads, capacity, head_dim]; empty where rows only ever
+            run their first token.
+    """
+
+    def __init__(self, arch: Architecture, slots: int, capacity: int, like: torch.Tensor) -> None:
+        self.slots, self.capacity = slots, capacity
+        shape = (slots, arch.n_kv_heads, capacity, arch.head_dim)
+        self.k = [like.new_zeros(shape) for _ in arch.blocks] if capacity else []
+        self.v = [like.new_zeros(shape) for _ in arch.blocks] if capacity else []
+
+
+class PlainAttention:
+    """Attention of every slot to its prompt's prefix and to its own tokens.
+
+    The reference: `FastAttention` computes the same with kernels of its own.
 
     Args:
-        q: [..., n, head_dim].
-        k, v: [..., t, head_dim].
-        visible: bool, broadcastable to [..., n, t].
-        scale: Factor on the scores.
-        softcap: Gemma 2's c in c·tanh(scores / c), or None.
-
-    Returns:
-        Output [..., n, head_dim] (zero where nothing is visible) and log-sum-exp, float32
-        [..., n] (−inf there).
+        width: Rows of the batch; the first `own.slots` of them have keys.
+        shared: Whether few prompts are shared by many rows, or place i belongs to slot i.
     """
-    scores = torch.matmul(q, k.transpose(-1, -2)) * scale
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    scores = scores.float().masked_fill(~visible, -torch.inf)
-    top = scores.amax(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
-    weight = torch.exp(scores - top)
-    total = weight.sum(-1, keepdim=True)
-    share = weight / total.clamp(min=torch.finfo(torch.float32).tiny)
-    out = torch.matmul(share.to(v.dtype), v)
-    return out, (top + torch.log(total)).squeeze(-1)
 
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, own: OwnTokens, width: int, shared: bool
+    ) -> None:
+        self.arch, self.prefix, self.own = arch, prefix, own
+        self.width, self.shared = width, shared
+        device = prefix.length.device
+        self.place = torch.zeros(width, dtype=torch.int64, device=device)
+        self.live: list[int] = []
+        self.slot_index = torch.arange(own.slots, device=device)
+        self.own_index = torch.arange(max(own.capacity, 1), device=device)
+        self.prefix_index = torch.arange(prefix.capacity, device=device)
 
-def merge(
-    a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor]
-) -> torch.Tensor:
-    """Joint output of two parts given as (output, log-sum-exp); at least one must see a key.
+    def seat(self, places: Sequence[int | None]) -> None:
+        """Tell which prefix each slot sees; None for an idle slot."""
+        known = [place or 0 for place in places]
+        self.place[: len(known)] = torch.tensor(known, device=self.place.device)
+        self.live = sorted({place for place in places if place is not None})
 
-    `torch.logaddexp` would do, but its last bits depend on where in the tensor an element lies.
-    """
-    top = torch.maximum(a[1], b[1])
-    weight_a, weight_b = torch.exp(a[1] - top), torch.exp(b[1] - top)
-    total = weight_a + weight_b
-    share_a, share_b = (weight_a / total)[..., None], (weight_b / total)[..., None]
-    return (a[0].float() * share_a + b[0].float() * share_b).to(a[0].dtype)
+    def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
+        """Prepare one token of every row: its position in the text, its number of own tokens."""
+        self.position, self.step = position, step
+        self.own_visible = self.own_index <= step[: self.own.slots, None]
+
+    def __call__(
+        self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> torch.Tensor:
+        """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
+        n = self.own.slots
+        q = q.view(self.width, self.arch.n_kv_heads, -1, self.arch.head_dim)
+        own = self._own(index, q[:n], k[:n], v[:n])
+        if self.shared:
+            out, lse = self._shared(index, q)
+            prefix = out[:n], lse[:n]
+        else:
+            prefix = self._private(index, q[:n])
+        mixed = q.new_zeros(self.width, self.arch.n_heads * self.arch.head_dim)
+        mixed[:n] = merge(prefix, own).reshape(n, -1)
+        return mixed
+
+    def _own(
+        self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        arch, visible = self.arch, self.own_visible
+        if not self.own.capacity:
+            keys, values = k[:, :, None], v[:, :, None]
+        else:
+            step = self.step[: self.own.slots]
+            keys, values = self.own.k[index], self.own.v[index]
+            keys[self.slot_index, :, step] = k
+            values[self.slot_index, :, step] = v
+            if (window := arch.windows[index]) is not None:
+                visible = visible & (step[:, None] - self.own_index < window)
+        return attend(q, keys, values, visible[:, None, None], arch.scale, arch.attention_softcap)
+
+    def _shared(self, index: int, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Few prompts, many rows: a prompt's keys are read once, the rows folded into its queries.
+
+        q is [rows, kv_heads, group, head_dim].
+        """
+        rows, heads, group, dim = q.shape
+        folded = q.transpose(0, 1).reshape(heads, rows * group, dim)
+        out = torch.zeros_like(q)
+        lse = torch.full((rows, heads, group), -torch.inf, device=q.device)
+        for one in self.live:
+            visible = self._visible(index, self.position, self.prefix.length[one].expand(rows))
+            visible = visible[:, None].expand(-1, group, -1).reshape(rows * group, -1)
+            k, v = self.prefix.k[index][one], self.prefix.v[index][one]
+            part = attend(folded, k, v, visible, self.arch.scale, self.arch.attention_softcap)
+            mine = (self.place == one)[:, None, None]
+            out_one = part[0].view(heads, rows, group, dim).transpose(0, 1)
+            lse_one = part[1].view(heads, rows, group).transpose(0, 1)
+            out = torch.where(mine[..., None], out_one, out)
+            lse = torch.where(mine, lse_one, lse)
+        return out, lse
+
+    def _private(self, index: int, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A prompt of its own for each slot."""
+        place = self.place[: self.own.slots]
+        visible = self._visible(index, self.position[: self.own.slots], self.prefix.length[place])
+        k, v = self.prefix.k[index], self.prefix.v[index]
+        if len(k) != len(place):  # several gangs of slots share one store
+            k, v = k[place], v[place]
+        visible = visible[:, None, None]
+        return attend(q, k, v, visible, self.arch.scale, self.arch.attention_softcap)
+
+    def _visible(self, index: int, position: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        """Which prefix tokens each row sees, bool [rows, capacity]; position, length [rows]."""
+        visible = self.prefix_index < length[:, None]
+        if (window := self.arch.windows[index]) is not None:
+            visible &= position[:, None] - self.prefix_index < window
+        return visible

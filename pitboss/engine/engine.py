@@ -1,24 +1,35 @@
 """Rows in, generations out: schedule → run → collect, until no row is left."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 
-from pitboss.engine.architecture import architecture
-from pitboss.engine.patches import check_patch
-from pitboss.engine.prefix import BUCKET, PROMPTS
+from pitboss.engine.architecture import Architecture, architecture
+from pitboss.engine.compiled import fast_path
+from pitboss.engine.forward import RotaryTable
+from pitboss.engine.patches import Directions, check_patch
+from pitboss.engine.prefix import BUCKET, PrefixStore
 from pitboss.engine.row import Finish, Generation, Row
 from pitboss.engine.runner import Runner, StepOutput
 from pitboss.engine.scheduler import Scheduler, Seat
+from pitboss.engine.stack import Stack
 from pitboss.errors import BadInput, OutOfMemory
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
-# Slots that must be free before prompts of their own are prefilled together: enough for full
-# batches of equal length, few enough that the others do not wait.
-_GATHER = 4 * PROMPTS
+# Slots that must be free before prompts of their own are prefilled together: enough to fill a
+# prefill, few enough that the others do not wait.
+_GATHER = 16
 
 OnDone = Callable[[Row, Generation], Iterable[Row]]
+
+
+class _Kept(NamedTuple):
+    """What rows in flight have left so far, by their keys."""
+
+    logits: dict[str, list[torch.Tensor]]
+    states: dict[str, torch.Tensor]
 
 
 class Engine:
@@ -28,7 +39,10 @@ class Engine:
         loaded: The model.
         seed: The study's seed, from which all noise is counted.
         width: Rows of every matrix product; part of what determines a result's last bits.
-        slots: Rows in flight, at most `width` (default: `width`). Does not change results.
+        slots: Rows in flight (default: `width` in every gang). Does not change results.
+        gangs: Batches of `width` rows that take turns, so that the host reads and seats the rows of
+            one while the device computes the other (default: 2 on CUDA when `slots` allow, else 1).
+            Does not change results.
         prompt_capacity: Most tokens of any prompt; rounded up to whole prefill buckets.
         token_capacity: Most new tokens of any row.
         prefixes: How many prompts rows share at a time; None when each row has its own.
@@ -36,6 +50,8 @@ class Engine:
         capture_layers: Blocks whose output is returned for rows that ask for it.
         saes: Whole SAEs by layer, needed only by the reconstruct modes.
         keep_logits: Return every step's logits (for analysis and tests).
+        fast: Compiled layers, own attention kernels and CUDA graphs (default: where CUDA and Triton
+            exist), or the plain path, which is the reference.
     """
 
     def __init__(
@@ -47,42 +63,65 @@ class Engine:
         prompt_capacity: int,
         token_capacity: int,
         slots: int | None = None,
+        gangs: int | None = None,
         prefixes: int | None = None,
         lanes: int = 1,
         capture_layers: tuple[int, ...] = (),
         saes: Mapping[int, SaeLayer] | None = None,
         keep_logits: bool = False,
+        fast: bool | None = None,
     ) -> None:
-        self.loaded, self.saes, self.keep_logits = loaded, dict(saes or {}), keep_logits
+        self.loaded, self.saes, self.lanes = loaded, dict(saes or {}), lanes
+        self.keep_logits = keep_logits
         self.arch = architecture(loaded.model)
+        self.fast = fast_path(loaded.device, self.arch.head_dim, fast)
         # Prefill works in whole buckets, so that much room is there anyway.
         self.prompt_capacity = -(-prompt_capacity // BUCKET) * BUCKET
-        self.token_capacity = token_capacity
-        self.slots, self.prefixes = slots or width, prefixes
-        if not 0 < self.slots <= width:
-            raise BadInput(f"slots = {slots} must lie between 1 and the width of {width}")
+        self.token_capacity, self.prefixes = token_capacity, prefixes
+        self.slots = slots_of_gangs(width, slots, gangs, self.fast)
         for layer in capture_layers:
             if not 0 <= layer < len(self.arch.blocks):
                 raise BadInput(f"layer {layer} cannot be captured: {len(self.arch.blocks)} blocks")
-        with torch.inference_mode():
-            like = self.arch.embed(torch.zeros(1, dtype=torch.int64, device=loaded.device))
         try:
-            self.runner = Runner(
-                self.arch,
-                like,
-                seed=seed,
-                eos=loaded.eos_ids,
-                width=width,
-                slots=self.slots,
-                prefixes=prefixes,
-                prompt_capacity=self.prompt_capacity,
-                token_capacity=token_capacity,
-                lanes=lanes,
-                capture_layers=capture_layers,
-                saes=self.saes,
-            )
+            with torch.inference_mode():
+                like = self.arch.embed(torch.zeros(1, dtype=torch.int64, device=loaded.device))
+                self._build(like.clone(), seed, width, capture_layers)
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
+
+    def _build(
+        self, like: torch.Tensor, seed: int, width: int, capture_layers: tuple[int, ...]
+    ) -> None:
+        arch: Architecture = self.arch
+        rotary = RotaryTable(arch, self.prompt_capacity + self.token_capacity, like)
+        places = self.prefixes or sum(self.slots)
+        self.prefix = PrefixStore(arch, rotary, places, self.prompt_capacity, like)
+        directions = Directions(max(1, sum(self.slots) * self.lanes), arch.d_model, like.device)
+        pool = torch.cuda.graph_pool_handle() if self.fast else None
+        self.runners = [
+            Runner(
+                arch,
+                Stack(
+                    arch,
+                    rotary,
+                    self.prefix,
+                    width=width,
+                    slots=slots,
+                    token_capacity=self.token_capacity,
+                    shared=self.prefixes is not None,
+                    fast=self.fast,
+                ),
+                directions,
+                seed=seed,
+                eos=self.loaded.eos_ids,
+                lanes=self.lanes,
+                capture_layers=capture_layers,
+                saes=self.saes,
+                keep_logits=self.keep_logits,
+                pool=pool,
+            )
+            for slots in self.slots
+        ]
 
     def run(self, rows: Iterable[Row], on_done: OnDone | None = None) -> list[Generation]:
         """Generate every row; `on_done` is told of each and may return further rows.
@@ -98,30 +137,26 @@ class Engine:
         keys: set[str] = set()
         scheduler.submit(self._checked(rows, keys))
         done: list[Generation] = []
-        logits: dict[str, list[torch.Tensor]] = {}
-        states: dict[str, torch.Tensor] = {}
+        kept = _Kept({}, {})
+        computing = [False] * len(self.runners)
         try:
             while scheduler.busy:
-                self._seat(scheduler)
-                seats = list(scheduler.seated.values())
-                capture = [s.slot for s in seats if s.row.capture and not s.tokens]
-                output = self.runner.step(capture)
-                for seat in seats:
-                    self._note(seat, output, logits, states)
-                    finish = self._advance(seat, output.tokens[seat.slot])
-                    if finish is None:
-                        continue
-                    scheduler.leave(seat)
-                    self.runner.clear(seat.slot)
-                    generation = self._generation(seat, finish, logits, states)
-                    done.append(generation)
-                    if on_done is not None:
-                        scheduler.submit(self._checked(on_done(seat.row, generation), keys))
+                for gang, runner in enumerate(self.runners):
+                    if computing[gang]:
+                        for row, generation in self._collect(scheduler, gang, kept):
+                            done.append(generation)
+                            if on_done is not None:
+                                scheduler.submit(self._checked(on_done(row, generation), keys))
+                    self._seat(scheduler, gang)
+                    computing[gang] = bool(scheduler.seated[gang])
+                    if computing[gang]:
+                        runner.launch()
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
         finally:
-            for slot in list(scheduler.seated):
-                self.runner.clear(slot)
+            for gang, runner in enumerate(self.runners):
+                for slot in list(scheduler.seated[gang]):
+                    runner.clear(slot)
         return done
 
     def _checked(self, rows: Iterable[Row], keys: set[str]) -> list[Row]:
@@ -142,56 +177,79 @@ class Engine:
                     f"{self.token_capacity}",
                     where=row.key,
                 )
-            if len(row.patches) > len(self.runner.lanes):
+            if len(row.patches) > self.lanes:
                 raise BadInput(f"{len(row.patches)} patches in a row", where=row.key)
             for patch in row.patches:
                 check_patch(patch, len(self.arch.blocks), self.arch.d_model, self.saes)
         return rows
 
-    def _seat(self, scheduler: Scheduler) -> None:
-        admission = scheduler.admit()
-        self.runner.prefix.fill(admission.prefill)
+    @torch.inference_mode()
+    def _seat(self, scheduler: Scheduler, gang: int) -> None:
+        admission = scheduler.admit(gang)
+        if admission.prefill:
+            self.prefix.fill(admission.prefill)
         for seat in admission.seats:
-            self.runner.seat(seat.slot, seat.row, seat.place)
-        self.runner.live_places = scheduler.live_places()
+            if seat.row.ends is not None:
+                seat.stream = self.loaded.stream()
+            self.runners[gang].seat(seat.slot, seat.row, seat.place)
 
-    def _note(
-        self,
-        seat: Seat,
-        output: StepOutput,
-        logits: dict[str, list[torch.Tensor]],
-        states: dict[str, torch.Tensor],
-    ) -> None:
+    def _collect(
+        self, scheduler: Scheduler, gang: int, kept: _Kept
+    ) -> Iterable[tuple[Row, Generation]]:
+        """Give a finished step's tokens to their rows; yield the rows that ended."""
+        runner, seats = self.runners[gang], list(scheduler.seated[gang].values())
+        output = runner.collect([s.slot for s in seats if s.row.capture and not s.tokens])
+        for seat in seats:
+            self._note(seat, output, kept)
+            finish = self._advance(seat, output.tokens[seat.slot])
+            if finish is not None:
+                scheduler.leave(seat)
+                runner.clear(seat.slot)
+                yield seat.row, self._generation(seat, finish, kept)
+
+    def _note(self, seat: Seat, output: StepOutput, kept: _Kept) -> None:
         if seat.slot in output.states:
-            states[seat.row.key] = output.states[seat.slot]
-        if self.keep_logits:
-            logits.setdefault(seat.row.key, []).append(output.logits[seat.slot].cpu())
+            kept.states[seat.row.key] = output.states[seat.slot]
+        if output.logits is not None:
+            kept.logits.setdefault(seat.row.key, []).append(output.logits[seat.slot].clone())
 
     def _advance(self, seat: Seat, token: int) -> Finish | None:
         if token in self.loaded.eos_ids:
             return "eos"
         seat.tokens.append(token)
-        if seat.row.ends is not None and seat.row.ends(self.loaded.decode(seat.tokens)):
+        row = seat.row
+        if row.ends is not None and seat.stream is not None and row.ends(seat.stream.push(token)):
             return "decided"
-        if len(seat.tokens) == seat.row.sampling.max_new_tokens:
+        if len(seat.tokens) == row.sampling.max_new_tokens:
             return "length"
         return None
 
-    def _generation(
-        self,
-        seat: Seat,
-        finish: Finish,
-        logits: dict[str, list[torch.Tensor]],
-        states: dict[str, torch.Tensor],
-    ) -> Generation:
+    def _generation(self, seat: Seat, finish: Finish, kept: _Kept) -> Generation:
         key = seat.row.key
-        kept = torch.stack(logits.pop(key)) if key in logits else None
+        logits = torch.stack(kept.logits.pop(key)) if key in kept.logits else None
         text = self.loaded.decode(seat.tokens)
-        return Generation(key, tuple(seat.tokens), text, finish, states.pop(key, None), kept)
+        return Generation(key, tuple(seat.tokens), text, finish, kept.states.pop(key, None), logits)
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> OutOfMemory:
         return OutOfMemory(
-            f"the device ran out of memory with {self.slots} slots: {error}",
+            f"the device ran out of memory with {sum(self.slots)} slots: {error}",
             where=str(self.loaded.device),
             next="the same rows may fit with fewer slots.",
         )
+
+
+def slots_of_gangs(width: int, slots: int | None, gangs: int | None, fast: bool) -> list[int]:
+    """How many slots each gang has, at most `width`.
+
+    Raises:
+        BadInput: The slots do not fit the gangs.
+    """
+    if gangs is None:
+        gangs = 2 if fast and (slots is None or slots > width) else 1
+    slots = gangs * width if slots is None else slots
+    if not gangs <= slots <= gangs * width:
+        raise BadInput(
+            f"slots = {slots} must lie between {gangs} and {gangs * width}, "
+            f"{gangs} times the width of {width}"
+        )
+    return [slots // gangs + (gang < slots % gangs) for gang in range(gangs)]

@@ -1,91 +1,182 @@
-"""Patches as buffers: one place for each row, any mixture of blocks, features, values and modes.
+"""Patches as numbers in buffers: any mixture of blocks, features, values and modes in one batch.
 
-All arithmetic is in float32 and the same for every row, patched or not, so that a row's result does
-not depend on its neighbours.
+All delta patches of a row at one block read the same residual stream and add up. The arithmetic is
+in float32, rounded once, and the same for every row, so that a row's result does not depend on its
+neighbours.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
+from pitboss.engine.buffers import PATCH_FLOATS, PATCH_INTS, RowBuffers
 from pitboss.engine.row import Patch
+from pitboss.engine.transfer import to_device
 from pitboss.errors import BadInput
 from pitboss.saes.loading import SaeLayer
 
 _MODES = {"delta": 0, "reconstruct": 1, "reconstruct_only": 2}
-_NOWHERE = -1
 
 
-class PatchLane:
-    """At most one patch for each row; several lanes give rows several patches."""
+class Directions:
+    """Encoder columns and decoder rows of the patches in flight, each pair once.
 
-    def __init__(self, rows: int, d_model: int, device: torch.device) -> None:
-        self.layer = torch.full((rows,), _NOWHERE, dtype=torch.int64, device=device)
-        self.feature = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.mode = torch.zeros(rows, dtype=torch.int64, device=device)
-        self.enc = torch.zeros(rows, d_model, device=device)
-        self.dec = torch.zeros(rows, d_model, device=device)
-        self.shift, self.scale, self.bias, self.threshold, self.value = torch.zeros(
-            5, rows, device=device
-        )
-        self.own = torch.zeros(rows, dtype=torch.bool, device=device)
-        self.persists = torch.zeros(rows, dtype=torch.bool, device=device)
-        self._live: dict[int, tuple[int, int]] = {}  # row → (layer, mode)
+    Attributes:
+        enc, dec: float32 [capacity, d_model].
+    """
 
-    def put(self, row: int, patch: Patch | None) -> None:
-        if patch is None:
-            self.layer[row] = _NOWHERE
-            self._live.pop(row, None)
-            return
-        self.layer[row] = patch.layer
-        self.feature[row] = patch.feature
-        self.mode[row] = _MODES[patch.mode]
-        self.enc[row] = patch.enc
-        self.dec[row] = patch.dec
-        self.shift[row], self.scale[row] = patch.shift, patch.scale
-        self.bias[row], self.threshold[row] = patch.bias, patch.threshold
-        self.own[row] = patch.value is None
-        self.value[row] = 0.0 if patch.value is None else patch.value
-        self.persists[row] = patch.positions == "prompt_last_and_generated"
-        self._live[row] = (patch.layer, _MODES[patch.mode])
+    def __init__(self, capacity: int, d_model: int, device: torch.device) -> None:
+        self.enc, self.dec = torch.zeros(2, capacity, d_model, device=device)
+        self._free = list(range(capacity - 1, -1, -1))
+        self._known: dict[
+            Any, list[Any]
+        ] = {}  # key → [index, users, the patch that keeps it alive]
 
-    def modes_at(self, layer: int) -> set[int]:
-        return {mode for at, mode in self._live.values() if at == layer}
+    def take(self, patch: Patch) -> int:
+        """Where the patch's pair lies; sent there if it is not."""
+        entry = self._known.get(_key(patch))
+        if entry is None:
+            index = self._free.pop()
+            entry = self._known[_key(patch)] = [index, 0, patch]
+            for table, vector in ((self.enc, patch.enc), (self.dec, patch.dec)):
+                if vector.device != table.device:
+                    vector = to_device(vector, table.device)
+                table[index].copy_(vector, non_blocking=True)
+        entry[1] += 1
+        return int(entry[0])
 
-    def apply(
-        self, layer: int, x: torch.Tensor, step: torch.Tensor, sae: SaeLayer | None
-    ) -> torch.Tensor:
-        """The residual stream [rows, d_model] after this lane's patches at this block."""
-        modes = self.modes_at(layer)
-        if not modes:
+    def leave(self, patch: Patch) -> None:
+        """One row fewer uses the patch's pair."""
+        entry = self._known[_key(patch)]
+        entry[1] -= 1
+        if not entry[1]:
+            self._free.append(entry[0])
+            del self._known[_key(patch)]
+
+
+def _key(patch: Patch) -> tuple[int, ...]:
+    """Same memory, same pair: a bank hands out a new view for every arm."""
+    enc, dec = patch.enc, patch.dec
+    return enc.data_ptr(), enc.stride(0), dec.data_ptr(), dec.stride(0)
+
+
+def numbers(patch: Patch, direction: int) -> dict[str, Any]:
+    """A patch as the buffers hold it."""
+    return {
+        "layer": patch.layer,
+        "direction": direction,
+        "mode": _MODES[patch.mode],
+        "persists": patch.positions == "prompt_last_and_generated",
+        "own": patch.value is None,
+        "linear": patch.linear,
+        "feature": patch.feature,
+        "shift": patch.shift,
+        "scale": patch.scale,
+        "bias": patch.bias,
+        "threshold": patch.threshold,
+        "value": 0.0 if patch.value is None else patch.value,
+    }
+
+
+class Patcher:
+    """Applies the patches of all rows after a block.
+
+    Args:
+        saes: Whole SAEs by block, needed only by the reconstruct modes.
+        fast: Use the kernel; then every block in `saes` is reconstructed at every step, whoever is
+            seated, because a CUDA graph cannot choose.
+    """
+
+    def __init__(
+        self,
+        buffers: RowBuffers,
+        directions: Directions,
+        saes: Mapping[int, SaeLayer],
+        fast: bool,
+    ) -> None:
+        self.buffers, self.directions, self.saes, self.fast = buffers, directions, saes, fast
+        self._live: dict[int, tuple[Patch, ...]] = {}
+
+    def put(self, slot: int, patches: tuple[Patch, ...]) -> list[dict[str, Any]]:
+        """Note a row's patches; returns their numbers for the buffers."""
+        self._live[slot] = patches
+        return [numbers(patch, self.directions.take(patch)) for patch in patches]
+
+    def clear(self, slot: int) -> None:
+        for patch in self._live.pop(slot, ()):
+            self.directions.leave(patch)
+
+    def begin(self) -> None:
+        """Before a step: which blocks have patches at all, and of what kind."""
+        self._modes: dict[int, set[str]] = {}
+        for patches in self._live.values():
+            for patch in patches:
+                self._modes.setdefault(patch.layer, set()).add(patch.mode)
+
+    def apply(self, index: int, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """The residual stream [width, d_model] after the patches at this block."""
+        if not self.buffers.lanes:
             return x
-        on = (self.layer == layer) & (self.persists | (step == 0))
-        exact = x.float()
-        if 0 in modes:
-            a = self._activation(exact)
-            change = torch.where(self.own, 0.0, self.value - a)
-            delta = on & (self.mode == 0)
-            patched = (exact + change[:, None] * self.dec).to(x.dtype)
-            x = torch.where(delta[:, None], patched, x)
-        if modes & {1, 2}:
-            assert sae is not None  # the engine refuses such rows at submission
-            x = self._reconstruct(x, exact, on, sae)
+        if self.fast:
+            self._delta_fast(index, x, step)
+        elif "delta" in self._modes.get(index, ()):
+            x = self._delta(index, x, step)
+        whole = index in self.saes
+        if whole and (self.fast or self._modes.get(index, set()) - {"delta"}):
+            for lane in range(self.buffers.lanes):
+                x = self._reconstruct(index, x, step, lane)
         return x
 
-    def _activation(self, x: torch.Tensor) -> torch.Tensor:
-        v = (x * self.enc).sum(-1) + self.shift
-        return torch.where(v > self.threshold, torch.relu(self.scale * v + self.bias), 0.0)
+    def _lane(self, lane: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        ints = dict(zip(PATCH_INTS, self.buffers.patch_ints[lane], strict=True))
+        return ints, dict(zip(PATCH_FLOATS, self.buffers.patch_floats[lane], strict=True))
+
+    def _delta(self, index: int, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        exact = x.float()
+        changed, touched = exact, torch.zeros_like(step, dtype=torch.bool)
+        for lane in range(self.buffers.lanes):
+            i, f = self._lane(lane)
+            on = _on(i, index, step) & (i["mode"] == 0) & (i["own"] == 0)
+            v = (exact * self.directions.enc[i["direction"]]).sum(-1) + f["shift"]
+            a = torch.where(v > f["threshold"], torch.relu(f["scale"] * v + f["bias"]), 0.0)
+            a = torch.where(i["linear"] != 0, v, a)
+            change = torch.where(on, f["value"] - a, 0.0)
+            changed = changed + change[:, None] * self.directions.dec[i["direction"]]
+            touched = touched | on
+        return torch.where(touched[:, None], changed.to(x.dtype), x)
+
+    def _delta_fast(self, index: int, x: torch.Tensor, step: torch.Tensor) -> None:
+        import triton
+
+        from pitboss.engine.kernels import patch_rows
+
+        width, d_model = x.shape
+        patch_rows[(width,)](
+            x, index, step, self.buffers.patch_ints, self.buffers.patch_floats,
+            self.directions.enc, self.directions.dec, width, d_model,
+            LANES=self.buffers.lanes, INTS=len(PATCH_INTS), FLOATS=len(PATCH_FLOATS),
+            BLOCK=triton.next_power_of_2(d_model), num_warps=8,
+        )  # fmt: skip
 
     def _reconstruct(
-        self, x: torch.Tensor, exact: torch.Tensor, on: torch.Tensor, sae: SaeLayer
+        self, index: int, x: torch.Tensor, step: torch.Tensor, lane: int
     ) -> torch.Tensor:
-        f = sae.encode(exact)
-        sets = (self.mode == 1) & ~self.own
-        at = torch.where(sets, self.feature, 0)[:, None]
-        f = f.scatter(1, at, torch.where(sets, self.value, f[:, 0])[:, None])
-        through = on & (self.mode != 0)
-        return torch.where(through[:, None], sae.decode(f).to(x.dtype), x)
+        i, f = self._lane(lane)
+        sae = self.saes[index]
+        features = sae.encode(x.float())
+        sets = (i["mode"] == 1) & (i["own"] == 0)
+        at = torch.where(sets, i["feature"], 0)[:, None]
+        features = features.scatter(1, at, torch.where(sets, f["value"], features[:, 0])[:, None])
+        through = _on(i, index, step) & (i["mode"] != 0)
+        return torch.where(through[:, None], sae.decode(features).to(x.dtype), x)
 
 
-def check_patch(patch: Patch, blocks: int, d_model: int, saes: dict[int, SaeLayer]) -> None:
+def _on(ints: dict[str, torch.Tensor], index: int, step: torch.Tensor) -> torch.Tensor:
+    return (ints["layer"] == index) & ((ints["persists"] != 0) | (step == 0))
+
+
+def check_patch(patch: Patch, blocks: int, d_model: int, saes: Mapping[int, SaeLayer]) -> None:
     """Raise BadInput if the engine cannot apply this patch."""
     where = f"patch of feature {patch.feature} at layer {patch.layer}"
     if not 0 <= patch.layer < blocks:

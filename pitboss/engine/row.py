@@ -43,14 +43,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """One SAE feature set to a value in the residual stream after one block.
+    """One SAE feature, or one coordinate, set to a value in the residual stream after one block.
 
     With x the block's output, v = x·enc + shift and a = relu(scale·v + bias) where v > threshold,
-    else 0 (every separable SAE class has this form). Modes:
+    else 0 (every separable SAE class has this form); a `linear` patch has a = v. Modes:
 
     * `delta`: x ← x + (value − a)·dec. The reconstruction error stays in place.
     * `reconstruct`: x ← decode(encode(x) with the feature set to value), as the original study did.
     * `reconstruct_only`: x ← decode(encode(x)), the control of `reconstruct`.
+
+    Delta patches of one row at one layer all read the same x and add up.
 
     Positions: `prompt_last` changes the last prompt token only; `prompt_last_and_generated` that
     token and every generated one, whose keys and values above the block stay changed.
@@ -71,6 +73,7 @@ class Patch:
     value: float | None
     mode: Mode = "delta"
     positions: Positions = "prompt_last_and_generated"
+    linear: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

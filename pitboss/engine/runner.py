@@ -1,170 +1,170 @@
-"""One decode step for all rows at once. Decides nothing: it is told which row sits in which slot.
+"""One decode step for all rows at once. Decides nothing: it is told who sits in which slot."""
 
-The matrix products always have `width` rows, however few slots are in use, because a product's
-rounding may depend on its shape. Slots (memory for keys and values) may be fewer than the width.
-"""
-
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import attend, merge
-from pitboss.engine.forward import RotaryTable, run_block
+from pitboss.engine.buffers import RowBuffers
+from pitboss.engine.forward import cap
+from pitboss.engine.graph import StepGraphs
 from pitboss.engine.noise import noise_words
-from pitboss.engine.patches import PatchLane
-from pitboss.engine.prefix import PrefixStore
+from pitboss.engine.patches import Directions, Patcher
 from pitboss.engine.row import Row
-from pitboss.engine.sampler import SamplingBuffers, sample
+from pitboss.engine.sampler import NARROW, sample
+from pitboss.engine.stack import Stack
+from pitboss.engine.transfer import host_buffer
 from pitboss.saes.loading import SaeLayer
 
 
 class StepOutput(NamedTuple):
-    """Next token of every slot; logits float32 [width, vocab]; states by captured slot."""
+    """Next token of every slot; logits float32 [width, vocab] if kept; states by captured slot."""
 
     tokens: list[int]
-    logits: torch.Tensor
+    logits: torch.Tensor | None
     states: dict[int, torch.Tensor]
 
 
 class Runner:
-    """Buffers and the step that reads them.
+    """A gang of slots: the buffers of its rows and the step that reads them.
+
+    `launch` starts a step and `collect` waits for it; on a GPU the host is free in between.
 
     Args:
-        width: Rows of every matrix product.
-        slots: Rows that can be in flight, at most `width`.
-        prefixes: Number of prompts shared between rows, or None for a prompt of its own a slot.
-        prompt_capacity, token_capacity: Most prompt tokens and most new tokens of any row.
-        lanes: Most patches of any row.
+        capture_layers: Blocks whose output is kept for rows that ask for it.
+        saes: Whole SAEs by block, needed only by the reconstruct modes.
+        pool: Memory that the CUDA graphs of several gangs share; they never run at once.
     """
 
     def __init__(
         self,
         arch: Architecture,
-        like: torch.Tensor,
+        stack: Stack,
+        directions: Directions,
         *,
         seed: int,
         eos: frozenset[int],
-        width: int,
-        slots: int,
-        prefixes: int | None,
-        prompt_capacity: int,
-        token_capacity: int,
         lanes: int,
         capture_layers: tuple[int, ...],
-        saes: dict[int, SaeLayer],
+        saes: Mapping[int, SaeLayer],
+        keep_logits: bool,
+        pool: Any = None,
     ) -> None:
-        device = like.device
-        self.arch, self.seed, self.width, self.slots = arch, seed, width, slots
-        self.capture_layers, self.saes = capture_layers, saes
-        self.rotary = RotaryTable(arch, prompt_capacity + token_capacity, like)
-        self.shared = prefixes is not None
-        self.prefix = PrefixStore(arch, self.rotary, prefixes or slots, prompt_capacity, like)
-        self.live_places: set[int] = set()
-        shape = (slots, arch.n_kv_heads, token_capacity, arch.head_dim)
-        self.own_k = [like.new_zeros(shape) for _ in arch.blocks]
-        self.own_v = [like.new_zeros(shape) for _ in arch.blocks]
-        self.token, self.position, self.step_no, self.place = torch.zeros(
-            4, width, dtype=torch.int64, device=device
-        )
-        self.sampling = SamplingBuffers.empty(width, device)
-        self.candidates: dict[int, int] = {}  # slot → candidates its sampling needs
-        self.lanes = [PatchLane(width, arch.d_model, device) for _ in range(lanes)]
+        width, device = stack.width, stack.rotary.cos.device
+        self.arch, self.stack, self.seed, self.device = arch, stack, seed, device
+        self.buffers = RowBuffers(width, lanes, device)
+        self.patcher = Patcher(self.buffers, directions, saes, stack.fast)
+        self.capture_layers, self.keep_logits = capture_layers, keep_logits
         self.eos = torch.tensor(sorted(eos), dtype=torch.int64, device=device)
-        self.slot_index = torch.arange(slots, device=device)
-        self.own_index = torch.arange(token_capacity, device=device)
+        self.token, self.step_no = torch.zeros(2, width, dtype=torch.int64, device=device)
+        self.places: list[int | None] = [None] * stack.slots
+        self.wide: set[int] = set()  # slots whose rows keep many tokens
+        self._moved = True
+        self._tokens = host_buffer((width,), torch.int64, device)
+        self._states = [
+            torch.zeros(width, arch.d_model, dtype=stack.rotary.cos.dtype, device=device)
+            for _ in capture_layers
+        ]
+        self._logits: torch.Tensor | None = None
+        self._graphs = StepGraphs(self._step, pool) if stack.fast else None
+        if device.type == "cuda":
+            self._done, self._copies = torch.cuda.Event(), torch.cuda.Stream(device)
 
     def seat(self, slot: int, row: Row, place: int) -> None:
         """Put a row into a slot; its prefix lies at `place`, its first step is its last token."""
-        self.token[slot] = row.prompt[-1]
-        self.position[slot] = len(row.prompt) - 1
-        self.step_no[slot] = 0
-        self.place[slot] = place
         s = row.sampling
-        self.sampling.temperature[slot], self.sampling.top_p[slot] = s.temperature, s.top_p
-        self.sampling.top_k[slot], self.sampling.min_new[slot] = s.top_k, s.min_new_tokens
-        self.sampling.words[slot] = torch.tensor(noise_words(self.seed, row.noise))
-        greedy = s.temperature == 0
-        self.candidates[slot] = 1 if greedy else min(s.top_k or self.arch.vocab, self.arch.vocab)
-        for i, lane in enumerate(self.lanes):
-            lane.put(slot, row.patches[i] if i < len(row.patches) else None)
+        word0, word1 = noise_words(self.seed, row.noise)
+        self.buffers.put(
+            slot,
+            {
+                "fresh": 1,
+                "live": 1,
+                "token": row.prompt[-1],
+                "start": len(row.prompt) - 1,
+                "top_k": s.top_k,
+                "min_new": s.min_new_tokens,
+                "word0": word0,
+                "word1": word1,
+                "temperature": s.temperature,
+                "top_p": s.top_p,
+            },
+            self.patcher.put(slot, row.patches),
+        )
+        if s.temperature and not 0 < s.top_k <= NARROW:
+            self.wide.add(slot)
+        self._move(slot, place)
 
     def clear(self, slot: int) -> None:
         """Forget the row in a slot; what it leaves behind is computed on but never read."""
-        self.step_no[slot] = 0
-        self.candidates.pop(slot, None)
-        for lane in self.lanes:
-            lane.put(slot, None)
+        self.buffers.clear(slot)
+        self.patcher.clear(slot)
+        self.wide.discard(slot)
+        self._move(slot, None)
+
+    def _move(self, slot: int, place: int | None) -> None:
+        if self.places[slot] != place:
+            self.places[slot] = place
+            self._moved = True
 
     @torch.inference_mode()
-    def step(self, capture: list[int]) -> StepOutput:
-        """One token for every row; `capture` names the slots whose residual stream is wanted."""
-        arch = self.arch
-        x = arch.embed(self.token)
-        kept: dict[int, torch.Tensor] = {}
-        at = torch.tensor(capture, dtype=torch.int64, device=x.device)
-        own_visible = self.own_index <= self.step_no[: self.slots, None]
-
-        def attention(
-            index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-        ) -> torch.Tensor:
-            return self._attend(index, q, k, v, own_visible)
-
-        for index in range(len(arch.blocks)):
-            x = run_block(arch, index, x, self.position, self.rotary, attention)
-            for lane in self.lanes:
-                x = lane.apply(index, x, self.step_no, self.saes.get(index))
-            if capture and index in self.capture_layers:
-                kept[index] = x[at].float().cpu()
-        logits = arch.logits(x)
-        most = max(self.candidates.values(), default=1)
-        tokens = sample(logits, self.step_no, self.sampling, self.eos, most)
-        states = {
-            slot: torch.stack([kept[layer][i] for layer in self.capture_layers])
-            for i, slot in enumerate(capture)
-        }
-        self.token.copy_(tokens)
-        self.position += 1
-        self.step_no += 1
-        self._keep_idle_slots_in_range()
-        return StepOutput(tokens.tolist(), logits, states)
-
-    def _attend(
-        self,
-        index: int,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        v: torch.Tensor,
-        own_visible: torch.Tensor,
-    ) -> torch.Tensor:
-        arch, n = self.arch, self.slots
-        q = q.view(self.width, arch.n_kv_heads, -1, arch.head_dim)
-        step = self.step_no[:n]
-        self.own_k[index][self.slot_index, :, step] = k[:n]
-        self.own_v[index][self.slot_index, :, step] = v[:n]
-        window = arch.blocks[index].window
-        if window is not None:
-            own_visible = own_visible & (step[:, None] - self.own_index < window)
-        own = attend(
-            q[:n],
-            self.own_k[index],
-            self.own_v[index],
-            own_visible[:, None, None],
-            arch.scale,
-            arch.attention_softcap,
-        )
-        if self.shared:
-            out, lse = self.prefix.attend_shared(
-                index, q, self.position, self.place, self.live_places
-            )
-            prefix = out[:n], lse[:n]
+    def launch(self) -> None:
+        """Start one token for every row; on a GPU, return before it is done."""
+        if self._moved:
+            self.stack.seat(self.places)
+            self._moved = False
+        self.buffers.send()
+        self.patcher.begin()
+        if self._graphs is None:
+            self._step(bool(self.wide))
         else:
-            prefix = self.prefix.attend_private(index, q[:n], self.position[:n])
-        mixed = q.new_zeros(self.width, arch.n_heads * arch.head_dim)
-        mixed[:n] = merge(prefix, own).reshape(n, -1)
-        return mixed
+            self._graphs.run(bool(self.wide))
+        self._tokens.copy_(self.token, non_blocking=True)
+        if self.device.type == "cuda":
+            self._done.record()
 
-    def _keep_idle_slots_in_range(self) -> None:
-        """Slots without a row go on computing; their positions must stay inside the tables."""
-        self.position.clamp_(max=len(self.rotary.cos) - 1)
-        self.step_no.clamp_(max=len(self.own_index) - 1)
+    @torch.inference_mode()
+    def collect(self, capture: list[int]) -> StepOutput:
+        """Wait for the step; `capture` names the slots whose residual stream is wanted."""
+        if self.device.type == "cuda":
+            self._done.synchronize()
+        self.buffers.sent()
+        if not capture and not self.keep_logits:
+            return StepOutput(self._tokens.tolist(), None, {})
+        if self.device.type != "cuda":
+            return StepOutput(self._tokens.tolist(), self._logits, self._captured(capture))
+        # On a stream of its own: the main one is busy with the next gang's step.
+        with torch.cuda.stream(self._copies):
+            logits = None if self._logits is None else self._logits.cpu()
+            return StepOutput(self._tokens.tolist(), logits, self._captured(capture))
+
+    def _captured(self, capture: list[int]) -> dict[int, torch.Tensor]:
+        if not capture:
+            return {}
+        at = torch.tensor(capture, device=self.device)
+        rows = torch.stack([state[at] for state in self._states], dim=1).float().cpu()
+        return dict(zip(capture, rows, strict=True))
+
+    def _step(self, wide: bool) -> None:
+        """The step itself: reads and writes buffers that never move."""
+        ints, stack = self.buffers.ints, self.stack
+        fresh, live = ints["fresh"] != 0, ints["live"] != 0
+        step = torch.where(live & ~fresh, self.step_no, 0)
+        stack.begin(ints["start"] + step, step)
+        x = self.arch.embed(torch.where(fresh, ints["token"], self.token))
+        for index in range(len(self.arch.blocks)):
+            x = self.patcher.apply(index, stack.block(index, x), step)
+            if index in self.capture_layers:
+                self._states[self.capture_layers.index(index)].copy_(x)
+        raw = stack.raw_logits(x)
+        if self.keep_logits:
+            self._keep(cap(raw, self.arch.logit_softcap))
+        tokens = sample(raw, step, self.buffers, self.eos, self.arch.logit_softcap, wide)
+        self.token.copy_(tokens)
+        self.step_no.copy_(step + 1)
+        ints["fresh"].zero_()
+
+    def _keep(self, logits: torch.Tensor) -> None:
+        if self._logits is None:
+            self._logits = torch.empty_like(logits)
+        self._logits.copy_(logits)

@@ -1,58 +1,97 @@
 """Draw the next token: temperature, top-k, top-p, and the Gumbel maximum over what is left."""
 
-from dataclasses import dataclass
-
 import torch
+import torch.nn.functional as F
 
+from pitboss.engine.buffers import RowBuffers
+from pitboss.engine.forward import cap
 from pitboss.engine.noise import gumbel
 
-
-@dataclass(slots=True)
-class SamplingBuffers:
-    """Sampling settings of every row in the batch; each tensor has shape [rows] but `words`."""
-
-    temperature: torch.Tensor  # float32
-    top_k: torch.Tensor  # int64; 0 keeps all
-    top_p: torch.Tensor  # float32
-    min_new: torch.Tensor  # int64
-    words: torch.Tensor  # int64 [rows, 2]
-
-    @classmethod
-    def empty(cls, rows: int, device: torch.device) -> "SamplingBuffers":
-        return cls(
-            temperature=torch.zeros(rows, device=device),
-            top_k=torch.ones(rows, dtype=torch.int64, device=device),
-            top_p=torch.ones(rows, device=device),
-            min_new=torch.zeros(rows, dtype=torch.int64, device=device),
-            words=torch.zeros(rows, 2, dtype=torch.int64, device=device),
-        )
+# Rows that keep at most this many tokens share one way of drawing; a row that keeps more has its
+# own. So a row's arithmetic does not depend on what its neighbours keep.
+NARROW = 64
+# Vocabularies larger than this are searched group by group.
+_GROUPED_ABOVE = 16_384
+_GROUP = 64
 
 
 def sample(
-    logits: torch.Tensor, step: torch.Tensor, buffers: SamplingBuffers, eos: torch.Tensor, most: int
+    raw: torch.Tensor,
+    step: torch.Tensor,
+    buffers: RowBuffers,
+    eos: torch.Tensor,
+    softcap: float | None,
+    wide: bool,
 ) -> torch.Tensor:
     """The next token of every row.
 
     Args:
-        logits: float32 [rows, vocab].
+        raw: [rows, vocab] logits before any soft cap; changed in place.
         step: int64 [rows], number of tokens the row has generated so far.
-        eos: int64 [n], ids that may not come before `min_new` tokens.
-        most: The largest number of candidates any row needs (vocab size if one keeps all).
+        eos: int64 [n], ids that may not come before a row's `min_new` tokens.
+        softcap: The model's soft cap of its logits.
+        wide: Whether some row keeps more than NARROW tokens.
 
     Returns:
         int64 [rows].
     """
-    too_early = (step < buffers.min_new)[:, None]
-    logits = logits.index_fill(1, eos, -torch.inf).where(too_early, logits)
+    if len(eos):
+        too_early = (step < buffers.ints["min_new"])[:, None]
+        raw[:, eos] = raw[:, eos].masked_fill(too_early, -torch.inf)
+    vocab = raw.shape[1]
+    values, tokens = largest(raw, min(NARROW, vocab))
+    drawn = _draw(_capped(values, softcap), tokens, step, buffers)
+    if not wide or vocab <= NARROW:
+        return drawn
+    values, tokens = raw.sort(dim=-1, descending=True, stable=True)
+    top_k = buffers.ints["top_k"]
+    keeps_more = (top_k == 0) | (top_k > NARROW)
+    every = _draw(_capped(values, softcap), tokens, step, buffers)
+    return torch.where(keeps_more, every, drawn)
+
+
+def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest of [rows, vocab], in falling order, and their ids.
+
+    In a large vocabulary only the k groups of tokens with the largest maxima are searched: each of
+    the k largest lies in one of them.
+    """
+    rows, vocab = logits.shape
+    if vocab <= _GROUPED_ABOVE:
+        values, tokens = logits.topk(k, dim=-1)
+        return values, tokens
+    if vocab % _GROUP:
+        logits = F.pad(logits, (0, _GROUP - vocab % _GROUP), value=-torch.inf)
+    grouped = logits.view(rows, -1, _GROUP)
+    _, groups = grouped.amax(-1).topk(k, dim=-1, sorted=False)
+    groups = groups.sort(dim=-1).values  # ties among tokens are broken in the order of their ids
+    inside = torch.arange(_GROUP, device=logits.device)
+    tokens = (groups[:, :, None] * _GROUP + inside).view(rows, -1)
+    values, at = logits.gather(1, tokens).topk(k, dim=-1)
+    return values, tokens.gather(1, at)
+
+
+def _capped(values: torch.Tensor, softcap: float | None) -> torch.Tensor:
+    """Soft-capped logits in which a token that may not come stays impossible."""
+    return cap(values, softcap).masked_fill(values == -torch.inf, -torch.inf)
+
+
+def _draw(
+    values: torch.Tensor, tokens: torch.Tensor, step: torch.Tensor, buffers: RowBuffers
+) -> torch.Tensor:
+    """One token of each row from candidates [rows, n] in falling order of their logits."""
+    n = values.shape[1]
+    temperature, top_k = buffers.floats["temperature"], buffers.ints["top_k"]
+    words = torch.stack([buffers.ints["word0"], buffers.ints["word1"]], dim=1)
     # With k = 1 a greedy row takes the same path as a sampled one.
-    values, tokens = logits.topk(most, dim=-1)
-    greedy = buffers.temperature == 0
-    values = values / torch.where(greedy, 1.0, buffers.temperature)[:, None]
-    rank = torch.arange(most, device=logits.device)
-    limit = torch.where(greedy, 1, torch.where(buffers.top_k == 0, most, buffers.top_k))
+    greedy = temperature == 0
+    values = values / torch.where(greedy, 1.0, temperature)[:, None]
+    rank = torch.arange(n, device=values.device)
+    limit = torch.where(greedy, 1, torch.where(top_k == 0, n, top_k))
     values = values.masked_fill(rank >= limit[:, None], -torch.inf)
     probability = values.softmax(-1)
     before = probability.cumsum(-1) - probability
-    values = values.masked_fill((before >= buffers.top_p[:, None]) & (rank > 0), -torch.inf)
-    score = values.double() + gumbel(buffers.words, step, tokens)
+    outside = before >= buffers.floats["top_p"][:, None]
+    values = values.masked_fill(outside & (rank > 0), -torch.inf)
+    score = values.double() + gumbel(words, step, tokens)
     return tokens.gather(1, score.argmax(-1, keepdim=True)).squeeze(1)

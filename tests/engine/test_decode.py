@@ -72,9 +72,10 @@ def test_a_row_is_the_same_bits_alone_in_any_batch_and_with_any_number_of_slots(
     made = engine(loaded, prefixes=prefixes)
     together = by_key(made.run(rows))
     few = by_key(engine(loaded, prefixes=prefixes, slots=3).run(rows[::-1]))
+    gangs = by_key(engine(loaded, prefixes=prefixes, slots=11, gangs=3).run(rows))
     alone = by_key([g for row in rows[:8] for g in made.run([row])])
     assert len({g.tokens for g in together.values()}) > 30  # really sampled
-    for other in (few, alone):
+    for other in (few, gangs, alone):
         for key, g in other.items():
             assert g.tokens == together[key].tokens
             assert g.logits is not None and together[key].logits is not None
@@ -154,7 +155,7 @@ def test_running_out_of_memory_is_named_as_such_and_the_engine_survives(
         raise torch.OutOfMemoryError("the device is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(made.runner.prefix, "fill", full)
+        patched.setattr(made.prefix, "fill", full)
         with pytest.raises(OutOfMemory, match="16 slots"):
             made.run(rows)
     assert {k: g.tokens for k, g in by_key(made.run(rows)).items()} == {

@@ -4,22 +4,35 @@ import torch
 from scipy import stats
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from pitboss.engine.buffers import RowBuffers
 from pitboss.engine.noise import gumbel, noise_words, uniform
-from pitboss.engine.sampler import SamplingBuffers, sample
+from pitboss.engine.sampler import largest, sample
 
 CPU = torch.device("cpu")
 
 
 def draw(logits: torch.Tensor, n: int, t: float, k: int, p: float) -> torch.Tensor:
-    buffers = SamplingBuffers.empty(n, CPU)
-    buffers.temperature.fill_(t)
-    buffers.top_k.fill_(k)
-    buffers.top_p.fill_(p)
-    buffers.words.copy_(torch.tensor([noise_words(3, f"row {i}") for i in range(n)]))
+    buffers = RowBuffers(n, 0, CPU)
+    buffers.floats["temperature"].fill_(t)
+    buffers.floats["top_p"].fill_(p)
+    buffers.ints["top_k"].fill_(k)
+    words = torch.tensor([noise_words(3, f"row {i}") for i in range(n)])
+    buffers.ints["word0"].copy_(words[:, 0])
+    buffers.ints["word1"].copy_(words[:, 1])
     eos = torch.tensor([], dtype=torch.int64)
-    most = 1 if t == 0 else (k or logits.numel())
     step = torch.zeros(n, dtype=torch.int64)
-    return sample(logits.expand(n, -1).clone(), step, buffers, eos, most)
+    return sample(logits.expand(n, -1).clone(), step, buffers, eos, None, wide=k == 0)
+
+
+def test_the_largest_of_a_large_vocabulary_are_found_group_by_group() -> None:
+    torch.manual_seed(1)
+    for vocab in (20_000, 32_768, 50_257):
+        # bfloat16 has many ties; which of them come is a matter of order, their values are not.
+        logits = torch.randn(4, vocab).bfloat16()
+        values, tokens = largest(logits, 64)
+        assert torch.equal(values, logits.topk(64).values)
+        assert torch.equal(values, logits.gather(1, tokens))
+        assert all(len(set(row)) == 64 for row in tokens.tolist())
 
 
 def test_frequencies_follow_transformers_warpers() -> None:

@@ -1,0 +1,49 @@
+"""Whether the fast path can run here, compiling for it, and where compiled code is kept."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from pitboss.errors import BadInput
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_CACHE = "PITBOSS_COMPILE_CACHE"
+# Every width and every model of a process is one version of the compiled functions.
+_VERSIONS = 64
+
+
+def fast_path(device: torch.device, head_dim: int, wanted: bool | None) -> bool:
+    """Whether to run compiled: as wanted, or wherever CUDA and Triton exist.
+
+    Raises:
+        BadInput: It is wanted where it cannot run.
+    """
+    missing = []
+    if device.type != "cuda":
+        missing.append(f"a CUDA device (this is {device})")
+    elif importlib.util.find_spec("triton") is None:
+        missing.append("Triton")
+    if head_dim < 16 or head_dim & (head_dim - 1):
+        missing.append(f"heads whose width is a power of two from 16 on (these have {head_dim})")
+    if wanted and missing:
+        raise BadInput(f"the fast path needs {', '.join(missing)}", next="leave `fast` unset.")
+    return not missing if wanted is None else wanted
+
+
+def compiled(function: F) -> F:
+    """The function compiled for the shapes it is called with; the code is cached on disk."""
+    use_compile_cache()
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
+    return torch.compile(function, dynamic=False, fullgraph=True)  # type: ignore[return-value]
+
+
+def use_compile_cache() -> None:
+    """Keep compiled code under $PITBOSS_COMPILE_CACHE, if it is set, for the next process."""
+    if place := os.environ.get(_CACHE):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(place) / "inductor"))
+        os.environ.setdefault("TRITON_CACHE_DIR", str(Path(place) / "triton"))

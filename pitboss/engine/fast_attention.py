@@ -1,0 +1,119 @@
+"""The attention of `PlainAttention`, in two kernels that a CUDA graph can hold."""
+
+from collections.abc import Sequence
+
+import torch
+import triton
+
+from pitboss.engine.architecture import Architecture
+from pitboss.engine.attention import OwnTokens, PlainAttention
+from pitboss.engine.kernels import own_attention, prefix_attention
+from pitboss.engine.prefix import PrefixStore
+from pitboss.engine.transfer import host_buffer
+
+_QUERIES = 128  # rows · group queries in a tile of the prefix kernel
+_LEAST = 16  # rows of the smallest matrix product of the tensor cores
+
+
+class FastAttention(PlainAttention):
+    """Prefix tiles by tensor cores, then own tokens slot by slot, merged in the second kernel.
+
+    The tile table and all outputs are buffers that never move. A slot without a row is computed on
+    like the others and read by nobody; rows beyond the slots stay zero.
+    """
+
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, own: OwnTokens, width: int, shared: bool
+    ) -> None:
+        super().__init__(arch, prefix, own, width, shared)
+        like = prefix.k[0]
+        self.device, exact = like.device, like.dtype == torch.float32
+        group = arch.n_heads // arch.n_kv_heads
+        padded = triton.next_power_of_2(group)
+        queries = _QUERIES if arch.head_dim <= 128 and not exact else _QUERIES // 2
+        self.tile_rows = max(1, queries // padded)
+        self.tiles = -(-own.slots // self.tile_rows) + len(prefix.length) if shared else 0
+        # slots in order of their prompts; place, start and rows of each tile
+        size = (3 * self.tiles + own.slots,)
+        self._host = host_buffer(size, torch.int32, self.device)
+        self._table = torch.zeros(size, dtype=torch.int32, device=self.device)
+        self.mixed = like.new_zeros(width, arch.n_heads * arch.head_dim)
+        if shared:
+            self._out = like.new_zeros(own.slots, arch.n_heads, arch.head_dim)
+            self._lse = torch.full((own.slots, arch.n_heads), -torch.inf, device=self.device)
+        self._constants = {
+            "KV_HEADS": arch.n_kv_heads,
+            "GROUP": group,
+            "DIM": arch.head_dim,
+            "HAS_CAP": arch.attention_softcap is not None,
+            # IEEE products for float32: TF32 would keep ten bits.
+            "PRECISION": "ieee" if exact else "tf32",
+        }
+        self._padded, self._own_padded = padded, max(_LEAST, padded)
+        self._block = 32 if exact or arch.head_dim > 128 else 64
+
+    def seat(self, places: Sequence[int | None]) -> None:
+        """Tell which prefix each slot sees; None for an idle slot."""
+        if not self.shared:
+            self._send_places(places)
+            return
+        by_place: dict[int, list[int]] = {}
+        for slot, place in enumerate(places):
+            if place is not None:
+                by_place.setdefault(place, []).append(slot)
+        order: list[int] = []
+        tiles: list[tuple[int, int, int]] = []
+        for place, slots in sorted(by_place.items()):
+            for at in range(0, len(slots), self.tile_rows):
+                tiles.append((place, len(order) + at, min(self.tile_rows, len(slots) - at)))
+            order.extend(slots)
+        table = torch.zeros(3, self.tiles, dtype=torch.int32)
+        if tiles:
+            table[:, : len(tiles)] = torch.tensor(tiles, dtype=torch.int32).T
+        self._host[: 3 * self.tiles] = table.view(-1)
+        self._host[3 * self.tiles :][: len(order)] = torch.tensor(order, dtype=torch.int32)
+        self._table.copy_(self._host, non_blocking=True)
+
+    def _send_places(self, places: Sequence[int | None]) -> None:
+        self._host[: len(places)] = torch.tensor([place or 0 for place in places])
+        self._table.copy_(self._host, non_blocking=True)
+
+    def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
+        """Remember one token's position and step; the kernels work out what is visible."""
+        self.position, self.step = position, step
+
+    def __call__(
+        self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> torch.Tensor:
+        """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
+        arch, n = self.arch, self.own.slots
+        window = arch.windows[index]
+        common = self._constants | {"HAS_WINDOW": window is not None}
+        numbers = (arch.scale, arch.attention_softcap or 0.0, window or 0)
+        prefix_k, prefix_v = self.prefix.k[index], self.prefix.v[index]
+        length, capacity = self.prefix.length, self.prefix.capacity
+        if self.shared:
+            place, start, rows = self._table[: 3 * self.tiles].view(3, self.tiles).unbind()
+            out, lse = self._out, self._lse
+            prefix_attention[(self.tiles, arch.n_kv_heads)](
+                q, prefix_k, prefix_v, out, lse,
+                self._table[3 * self.tiles :], place, start, rows, length, self.position,
+                capacity, *numbers,
+                GROUP_PAD=self._padded, ROWS=self.tile_rows, BLOCK=self._block,
+                num_warps=8 if self.tile_rows * self._padded >= 128 else 4, num_stages=2,
+                **common,
+            )  # fmt: skip
+        else:
+            out, lse = q, q  # not read
+        keep = bool(self.own.capacity)
+        own_attention[(n, arch.n_kv_heads)](
+            q, k, v,
+            self.own.k[index] if keep else k, self.own.v[index] if keep else v,
+            prefix_k, prefix_v, out, lse,
+            self.mixed, self._table, length, self.position, self.step,
+            self.own.capacity, capacity, *numbers,
+            GROUP_PAD=self._own_padded, BLOCK=32,
+            KEEP=keep, SHARED=self.shared, num_warps=4, num_stages=2,
+            **common,
+        )  # fmt: skip
+        return self.mixed

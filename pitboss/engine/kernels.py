@@ -1,0 +1,206 @@
+"""Triton kernels of the fast path: attention to shared prefixes, attention to own tokens, patches.
+
+Each row's arithmetic is its own, in an order that depends on its own lengths alone, so that a row's
+bits do not depend on its slot or its neighbours. Scores, softmax and patches are in float32.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _capped(scores, softcap, HAS_CAP: tl.constexpr):
+    if HAS_CAP:
+        # tanh(x) = 1 − 2 / (e^2x + 1); right at both infinities.
+        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+    return scores
+
+
+@triton.jit
+def _absorb(top, total, acc, scores, values, PRECISION: tl.constexpr):
+    """One block of keys into a running softmax: maximum, sum of weights, weighted values."""
+    new_top = tl.maximum(top, tl.max(scores, 1))
+    safe = tl.where(new_top == float("-inf"), 0.0, new_top)
+    weight = tl.exp(scores - safe[:, None])
+    shrink = tl.exp(top - safe)
+    total = total * shrink + tl.sum(weight, 1)
+    acc = acc * shrink[:, None]
+    acc = tl.dot(weight.to(values.dtype), values, acc, input_precision=PRECISION)
+    return new_top, total, acc
+
+
+@triton.jit
+def prefix_attention(
+    q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr,
+    order_ptr, tile_place_ptr, tile_start_ptr, tile_rows_ptr, length_ptr, position_ptr,
+    capacity, scale, softcap, window,
+    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, GROUP_PAD: tl.constexpr, DIM: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_CAP: tl.constexpr, HAS_WINDOW: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """A tile of rows that share a prompt, one key head: the rows' queries against its prefix.
+
+    `order` lists the slots prompt by prompt; a tile is a stretch of it. out is [rows, heads, DIM],
+    lse float32 [rows, heads]; a prompt of one token has an empty prefix and lse −inf.
+    """
+    tile, kv = tl.program_id(0), tl.program_id(1)
+    rows = tl.load(tile_rows_ptr + tile)
+    if rows == 0:
+        return
+    place = tl.load(tile_place_ptr + tile).to(tl.int64)
+    start = tl.load(tile_start_ptr + tile)
+    m = tl.arange(0, ROWS * GROUP_PAD)
+    d = tl.arange(0, DIM)
+    member, head = m // GROUP_PAD, m % GROUP_PAD
+    ok = (member < rows) & (head < GROUP)
+    row = tl.load(order_ptr + start + member, mask=ok, other=0).to(tl.int64)
+    at = row * (KV_HEADS * GROUP) + kv * GROUP + head
+    q = tl.load(q_ptr + at[:, None] * DIM + d[None, :], mask=ok[:, None], other=0.0)
+    position = tl.load(position_ptr + row, mask=ok, other=0)
+    length = tl.load(length_ptr + place).to(tl.int32)
+    base = (place * KV_HEADS + kv) * capacity * DIM
+    top = tl.full([ROWS * GROUP_PAD], float("-inf"), tl.float32)
+    total = tl.zeros([ROWS * GROUP_PAD], tl.float32)
+    acc = tl.zeros([ROWS * GROUP_PAD, DIM], tl.float32)
+    for first in range(0, length, BLOCK):
+        n = first + tl.arange(0, BLOCK)
+        there = n < length
+        where_kv = base + n[:, None] * DIM + d[None, :]
+        k = tl.load(k_ptr + where_kv, mask=there[:, None], other=0.0)
+        v = tl.load(v_ptr + where_kv, mask=there[:, None], other=0.0)
+        scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
+        scores = _capped(scores, softcap, HAS_CAP)
+        visible = there[None, :]
+        if HAS_WINDOW:
+            visible = visible & (position[:, None] - n[None, :] < window)
+        scores = tl.where(visible, scores, float("-inf"))
+        top, total, acc = _absorb(top, total, acc, scores, v, PRECISION)
+    share = acc / tl.where(total == 0.0, 1.0, total)[:, None]
+    tl.store(
+        out_ptr + at[:, None] * DIM + d[None, :],
+        share.to(out_ptr.dtype.element_ty),
+        mask=ok[:, None],
+    )
+    tl.store(lse_ptr + at, top + tl.log(total), mask=ok)
+
+
+@triton.jit
+def own_attention(
+    q_ptr, k_ptr, v_ptr, own_k_ptr, own_v_ptr, prefix_k_ptr, prefix_v_ptr, out_ptr, lse_ptr,
+    mixed_ptr, place_ptr, length_ptr, position_ptr, step_ptr,
+    own_capacity, prefix_capacity, scale, softcap, window,
+    KV_HEADS: tl.constexpr, GROUP: tl.constexpr, GROUP_PAD: tl.constexpr, DIM: tl.constexpr,
+    BLOCK: tl.constexpr, KEEP: tl.constexpr, SHARED: tl.constexpr,
+    HAS_CAP: tl.constexpr, HAS_WINDOW: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """One slot, one key head: keep the new key and value, attend to all own ones, merge the prefix.
+
+    With SHARED the prefix's part comes from `prefix_attention` as (out, lse); else the slot reads
+    its own prompt's keys here. Without KEEP there is no token but the present one.
+    """
+    slot, kv = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    step = tl.load(step_ptr + slot).to(tl.int32)
+    head, d = tl.arange(0, GROUP_PAD), tl.arange(0, DIM)
+    ok = head < GROUP
+    at = slot * (KV_HEADS * GROUP) + kv * GROUP + head
+    q = tl.load(q_ptr + at[:, None] * DIM + d[None, :], mask=ok[:, None], other=0.0)
+    new = (slot * KV_HEADS + kv) * DIM + d
+    k_new, v_new = tl.load(k_ptr + new), tl.load(v_ptr + new)
+    # The present token is taken from registers: what is stored here is read at later steps only.
+    score = tl.sum(q.to(tl.float32) * k_new.to(tl.float32)[None, :], 1) * scale
+    top = _capped(score, softcap, HAS_CAP)
+    total = tl.full([GROUP_PAD], 1.0, tl.float32)
+    acc = tl.zeros([GROUP_PAD, DIM], tl.float32) + v_new.to(tl.float32)[None, :]
+    if KEEP:
+        base = (slot * KV_HEADS + kv) * own_capacity * DIM
+        tl.store(own_k_ptr + base + step * DIM + d, k_new)
+        tl.store(own_v_ptr + base + step * DIM + d, v_new)
+        for first in range(0, step, BLOCK):
+            n = first + tl.arange(0, BLOCK)
+            there = n < step
+            where_kv = base + n[:, None] * DIM + d[None, :]
+            k = tl.load(own_k_ptr + where_kv, mask=there[:, None], other=0.0)
+            v = tl.load(own_v_ptr + where_kv, mask=there[:, None], other=0.0)
+            scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
+            scores = _capped(scores, softcap, HAS_CAP)
+            if HAS_WINDOW:
+                there = there & (step - n < window)
+            scores = tl.where(there[None, :], scores, float("-inf"))
+            top, total, acc = _absorb(top, total, acc, scores, v, PRECISION)
+    if SHARED:
+        lse = tl.load(lse_ptr + at, mask=ok, other=float("-inf"))
+        out = tl.load(out_ptr + at[:, None] * DIM + d[None, :], mask=ok[:, None], other=0.0)
+        new_top = tl.maximum(top, lse)
+        mine, theirs = tl.exp(top - new_top), tl.exp(lse - new_top)
+        total = total * mine + theirs
+        acc = acc * mine[:, None] + out.to(tl.float32) * theirs[:, None]
+    else:
+        place = tl.load(place_ptr + slot).to(tl.int64)
+        length = tl.load(length_ptr + place).to(tl.int32)
+        position = tl.load(position_ptr + slot).to(tl.int32)
+        base = (place * KV_HEADS + kv) * prefix_capacity * DIM
+        for first in range(0, length, BLOCK):
+            n = first + tl.arange(0, BLOCK)
+            there = n < length
+            where_kv = base + n[:, None] * DIM + d[None, :]
+            k = tl.load(prefix_k_ptr + where_kv, mask=there[:, None], other=0.0)
+            v = tl.load(prefix_v_ptr + where_kv, mask=there[:, None], other=0.0)
+            scores = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale
+            scores = _capped(scores, softcap, HAS_CAP)
+            if HAS_WINDOW:
+                there = there & (position - n < window)
+            scores = tl.where(there[None, :], scores, float("-inf"))
+            top, total, acc = _absorb(top, total, acc, scores, v, PRECISION)
+    mixed = acc / total[:, None]
+    tl.store(
+        mixed_ptr + at[:, None] * DIM + d[None, :],
+        mixed.to(mixed_ptr.dtype.element_ty),
+        mask=ok[:, None],
+    )
+
+
+@triton.jit(do_not_specialize=["index"])
+def patch_rows(
+    x_ptr, index, step_ptr, ints_ptr, floats_ptr, enc_ptr, dec_ptr,
+    rows, d_model,
+    LANES: tl.constexpr, INTS: tl.constexpr, FLOATS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One row: add the changes of all its delta patches at block `index`; most rows have none.
+
+    ints are int64 [LANES, INTS, rows] and floats float32 [LANES, FLOATS, rows], in the order of
+    `patches.INTS` and `patches.FLOATS`; enc and dec are float32 [directions, d_model].
+    """
+    row = tl.program_id(0).to(tl.int64)
+    first_token = tl.load(step_ptr + row) == 0
+    live = 0
+    for lane in tl.static_range(LANES):
+        live += _live(ints_ptr + lane * INTS * rows + row, rows, index, first_token)
+    if live > 0:
+        d = tl.arange(0, BLOCK)
+        inside = d < d_model
+        x = tl.load(x_ptr + row * d_model + d, mask=inside, other=0.0).to(tl.float32)
+        changed = x
+        for lane in tl.static_range(LANES):
+            here = ints_ptr + lane * INTS * rows + row
+            if _live(here, rows, index, first_token) > 0:
+                numbers = floats_ptr + lane * FLOATS * rows + row
+                shift, scale = tl.load(numbers), tl.load(numbers + rows)
+                bias, threshold = tl.load(numbers + 2 * rows), tl.load(numbers + 3 * rows)
+                at = tl.load(here + rows) * d_model + d
+                enc = tl.load(enc_ptr + at, mask=inside, other=0.0)
+                v = tl.sum(x * enc, 0) + shift
+                a = tl.where(v > threshold, tl.maximum(scale * v + bias, 0.0), 0.0)
+                a = tl.where(tl.load(here + 5 * rows) != 0, v, a)
+                dec = tl.load(dec_ptr + at, mask=inside, other=0.0)
+                changed += (tl.load(numbers + 4 * rows) - a) * dec
+        tl.store(x_ptr + row * d_model + d, changed.to(x_ptr.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _live(here, rows, index, first_token):
+    """1 where this lane changes the row at this block: a delta that does not keep its own value."""
+    layer, mode = tl.load(here), tl.load(here + 2 * rows)
+    persists, own = tl.load(here + 3 * rows), tl.load(here + 4 * rows)
+    return ((layer == index) & (mode == 0) & (own == 0) & ((persists != 0) | first_token)).to(
+        tl.int32
+    )

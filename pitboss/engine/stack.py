@@ -1,0 +1,82 @@
+"""A model's decoder blocks over a batch of rows, one token each, with their attention."""
+
+from collections.abc import Sequence
+
+import torch
+
+from pitboss.engine.architecture import Architecture
+from pitboss.engine.attention import OwnTokens, PlainAttention
+from pitboss.engine.compiled import compiled
+from pitboss.engine.forward import Forward, RotaryTable, cap
+from pitboss.engine.prefix import PrefixStore
+
+
+class Stack:
+    """The blocks over `width` rows: attention to prompts' prefixes and to the rows' own tokens.
+
+    The matrix products always have `width` rows, however few slots are in use, because a product's
+    rounding may depend on its shape.
+
+    Args:
+        width: Rows of every matrix product.
+        slots: Rows that can be in flight, at most `width`.
+        token_capacity: Most own tokens of any row; 0 where rows only ever run their first token
+            (their own keys are then kept nowhere).
+        shared: Whether few prompts are shared by many rows, or place i belongs to slot i.
+        fast: Compile what surrounds the attention and use our own attention kernels (CUDA).
+    """
+
+    def __init__(
+        self,
+        arch: Architecture,
+        rotary: RotaryTable,
+        prefix: PrefixStore,
+        *,
+        width: int,
+        slots: int,
+        token_capacity: int,
+        shared: bool,
+        fast: bool,
+    ) -> None:
+        self.arch, self.rotary, self.width, self.slots, self.fast = arch, rotary, width, slots, fast
+        forward = Forward(arch)
+        own = OwnTokens(arch, slots, token_capacity, like=rotary.cos)
+        self.attention: PlainAttention
+        if fast:
+            from pitboss.engine.fast_attention import FastAttention  # needs Triton
+
+            self.attention = FastAttention(arch, prefix, own, width, shared)
+            self._before, self._after = compiled(forward.before), compiled(forward.after)
+            self._logits = compiled(forward.logits)
+        else:
+            self.attention = PlainAttention(arch, prefix, own, width, shared)
+            self._before, self._after = forward.before, forward.after
+            self._logits = forward.logits
+
+    def seat(self, places: Sequence[int | None]) -> None:
+        """Tell which prefix each slot sees; None for an idle slot."""
+        self.attention.seat(places)
+
+    def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
+        """Start one token of every row.
+
+        Args:
+            position: int64 [width], place of the token in its text.
+            step: int64 [width], how many tokens the row has run before this one.
+        """
+        self.position = position
+        self.attention.begin(position, step)
+
+    def block(self, index: int, x: torch.Tensor) -> torch.Tensor:
+        """Residual stream [width, d_model] after block `index`, given the one before it."""
+        weights = self.arch.blocks[index]
+        q, k, v = self._before(x, weights, self.position, self.rotary.cos, self.rotary.sin)
+        return self._after(x, self.attention(index, q, k, v), weights)
+
+    def raw_logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Next-token logits [width, vocab] in the model's dtype, before any soft cap."""
+        return self._logits(x, self.arch.norm, self.arch.unembed)
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Next-token logits, float32 [width, vocab], soft cap applied."""
+        return cap(self.raw_logits(x), self.arch.logit_softcap)
