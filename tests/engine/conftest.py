@@ -1,8 +1,20 @@
 """Small random models: big enough to tell right from wrong, small enough to need no download."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from pitboss.models.catalogue import model_spec
 from pitboss.models.loading import LoadedModel
@@ -64,10 +76,59 @@ def _gemma2() -> Gemma2ForCausalLM:
     )
 
 
-@pytest.fixture(scope="session", params=["llama", "gemma2"])
+def _qwen3() -> Qwen3ForCausalLM:
+    # Heads are wider than d_model / heads; queries and keys have norms of their own.
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=VOCAB,
+            hidden_size=D_MODEL,
+            intermediate_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=24,
+            max_position_embeddings=512,
+            initializer_range=0.15,
+            tie_word_embeddings=True,
+        )
+    )
+
+
+def _mistral() -> MistralForCausalLM:
+    # Every block has the window, and most prompts are longer than it.
+    return MistralForCausalLM(
+        MistralConfig(
+            vocab_size=VOCAB,
+            hidden_size=D_MODEL,
+            intermediate_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=32,
+            sliding_window=16,
+            max_position_embeddings=512,
+            initializer_range=0.15,
+            attn_implementation="eager",
+        )
+    )
+
+
+FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
+    "llama": _llama,
+    "gemma2": _gemma2,
+    "qwen3": _qwen3,
+    "mistral": _mistral,
+}
+
+
+@pytest.fixture(scope="session", params=list(FAMILIES))
 def loaded(request: pytest.FixtureRequest) -> LoadedModel:
     torch.manual_seed(20251001)
-    model = {"llama": _llama, "gemma2": _gemma2}[request.param]()
+    model = FAMILIES[request.param]()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim == 1:  # norms start as the identity, under which one can be forgotten
+                weight += torch.empty_like(weight).uniform_(-0.3, 0.3)
     return LoadedModel(
         spec=model_spec("pitboss/lab-llama"),
         model=model.eval().requires_grad_(False),
