@@ -26,21 +26,25 @@ class Held:
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.slots = lane.width
+        self.slots = max(lane.width, lane.width_of("games"))
 
-    def halve(self, error: BaseException) -> None:
-        """Go on with half the rows.
+    def slots_for(self, unit: Unit) -> int:
+        """Rows of this unit's experiment that are worked on at once."""
+        return min(self.slots, self.lane.width_of(unit.experiment))
+
+    def halve(self, slots: int, error: BaseException) -> None:
+        """Go on with half of the rows that were too many.
 
         Raises:
             PitbossError: One row alone does not fit, so that trying again would not help.
         """
-        if self.slots == 1:
+        if slots == 1:
             raise PitbossError(
                 "One row alone does not fit into the memory of this device.",
                 where=pool_name(),
                 next="Use a device with more memory, or free it from other programs.",
             ) from error
-        self.slots //= 2
+        self.slots = slots // 2
         print(f"Out of memory; going on with {self.slots} rows at once. ({error})")
 
 
@@ -100,10 +104,11 @@ def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> d
     if done := unit.ref(store):
         return done.as_dict()  # without loading a model
     held = hold(study, alias)
+    slots = held.slots_for(unit)
     free_memory()
     try:
-        return run(held.lane, store, unit, held.slots).as_dict()
+        return run(held.lane, store, unit, slots).as_dict()
     except Exception as error:
         if is_out_of_memory(error):
-            held.halve(error)
+            held.halve(slots, error)
         raise

@@ -5,17 +5,20 @@ A unit is one layer's sums over the last decision of every such game, read at th
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
-from pitboss.engine import Row, Sampling
-from pitboss.errors import BadInput, Incomplete
+from pitboss.errors import BadInput
 from pitboss.experiments import games
 from pitboss.experiments.identity import model_identity, sae_identity
 from pitboss.experiments.lane import Lane
+from pitboss.experiments.states import ENCODED_AT_ONCE, prompt_states
 from pitboss.experiments.units import Unit
 from pitboss.games.outcomes import Outcome
 from pitboss.models.catalogue import LAB_DIR, model_spec, sae_release
@@ -27,17 +30,17 @@ from pitboss.saes.imported import (
     import_statistics,
     select_imported,
 )
-from pitboss.saes.loading import load_sae
+from pitboss.saes.loading import SaeLayer, load_sae
 from pitboss.saes.planted import planted
+from pitboss.saes.plausibility import implausible
 from pitboss.saes.selection import Selection, SelectionRules, select
 from pitboss.saes.statistics import StatisticsRules, compare_features
-from pitboss.saes.sums import GroupSums, sums_of_table, sums_table
+from pitboss.saes.sums import GroupSums, RunningSums, sums_of_table, sums_table
 from pitboss.store import PartRef, Store, part_key, table_of
 from pitboss.studies.model import Features, Study
 
 GROUPS = {Outcome.BANKRUPTCY: "risky", Outcome.VOLUNTARY_STOP: "safe"}
 _CHECKED_PROMPTS = 8  # of the games, on which each SAE must reconstruct its layer
-_ENCODED_AT_ONCE = 256  # decisions; 256 x 32,768 float32 activations are 34 MB
 
 
 class FeatureSet(NamedTuple):
@@ -90,7 +93,7 @@ def units(study: Study, alias: str) -> list[Unit]:
             kind="sums",
             slug=f"{alias}/L{layer:02d}",
             identity={
-                **model_identity(study, alias),
+                **model_identity(study, alias, "features"),
                 "sae": sae_identity(study, alias, layer, study.features.gate),
                 "games": played,
                 "decision": "last",
@@ -130,53 +133,32 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     began = time.time()
     settings = lane.study.features
     decisions = last_decisions(lane.study, store, lane.alias)
-    states = _states(lane, decisions, slots)[:, settings.layers.index(unit.payload)]
-    sae = lane.sae(unit.payload, settings.gate)
+    states = prompt_states(lane, decisions, unit.payload, slots)
+    sae = lane.sae(unit.payload, settings.gate, keep=False)  # used here and nowhere else
     texts = list(decisions["prompt_text"].iloc[:: max(1, len(decisions) // _CHECKED_PROMPTS)])
     require(check_reconstruction(lane.loaded, [sae], texts, settings.max_unexplained))
-    d_sae = sae.W_enc.shape[1]
-    sums = {name: GroupSums.empty(d_sae) for name in GROUPS.values()}
-    for name in sums:
-        mine = torch.tensor((decisions["group"] == name).to_numpy())
-        for some in states[mine].split(_ENCODED_AT_ONCE):
-            activations = sae.encode(some.to(lane.loaded.device))
-            sums[name] += GroupSums.of(activations.cpu().numpy())
+    sums = {
+        name: _sums(sae, states[torch.tensor((decisions["group"] == name).to_numpy())])
+        for name in GROUPS.values()
+    }
     table = sums_table(lane.loaded.spec.id, unit.payload, sums)
     facts = {"device": str(lane.loaded.device), "decisions": len(decisions)}
     return unit.commit(store, table, began, facts)
 
 
-def _states(lane: Lane, decisions: pd.DataFrame, slots: int | None) -> torch.Tensor:
-    """Residual stream at the last prompt token, float32 [decisions, layers, d_model], on the CPU.
-
-    All layers come from one pass, which the lane remembers for the other layers' units.
-    """
-    name = tuple(decisions["key"])
-    known = lane.remembered_states(name)
-    if known is not None:
-        return known
-    one = Sampling(temperature=0, max_new_tokens=1)
-    rows = [
-        Row(key, tuple(lane.loaded.encode(text)), key, one, capture=True)
-        for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
-    ]
-    engine = lane.engine(
-        prompt_capacity=max(len(row.prompt) for row in rows),
-        token_capacity=1,
-        slots=slots,
-        capture_layers=tuple(lane.study.features.layers),
-    )
-    by_key = {g.key: g.states for g in engine.run(rows)}
-    found = [by_key[row.key] for row in rows]
-    states = torch.stack([s for s in found if s is not None])
-    if len(states) != len(rows):
-        raise Incomplete(f"{len(states)} of {len(rows)} decisions have a captured state.")
-    lane.remember_states(name, states)
-    return states
+def _sums(sae: SaeLayer, states: torch.Tensor) -> GroupSums:
+    """Sums of an SAE's activations over states [decisions, d_model], on the SAE's device."""
+    device = sae.W_enc.device
+    sums = RunningSums(sae.W_enc.shape[1], device)
+    for some in states.split(ENCODED_AT_ONCE):
+        sums.add(sae.encode(some.to(device)))
+    return sums.result()
 
 
 def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
     """Test, choose and write: statistics, selected features, feature bank.
+
+    The SAEs of the chosen features' layers are loaded once each, one after the other.
 
     Raises:
         Incomplete: A layer's sums are missing.
@@ -185,7 +167,6 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
     settings, identity = study.features, _selection_identity(study, alias)
     release = study.models[alias].sae
     rules = SelectionRules(settings.min_abs_d, settings.max_p, settings.fdr, settings.per_layer)
-    saes = {layer: load_sae(release, layer, settings.gate) for layer in settings.layers}
     statistics_ref = None
     key = selection_key(study, alias)
     if table := imported_table(study, alias):
@@ -195,21 +176,28 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
         statistics_ref = store.commit(
             "statistics", key, table_of("statistics", statistics), identity=identity
         )
-        chosen = select(
-            statistics,
-            rules,
-            include=included(settings, release),
-            thresholds={layer: sae.threshold.numpy() for layer, sae in saes.items()},
-        )
+        chosen = select(statistics, rules, include=included(settings, release))
     features_ref = store.commit("features", key, chosen.table, identity=identity)
     bank = FeatureBank.build(
-        (sae for layer, sae in saes.items() if layer in chosen.ids),
+        (load_sae(release, layer, settings.gate) for layer in sorted(chosen.ids)),
         chosen.ids,
         values=chosen.values,
         meta=_bank_meta(study, alias),
     )
     bank.save(bank_path(store, alias))
+    chosen = replace(chosen, doubts=implausible(chosen.features, _thresholds(bank)))
     return FeatureSet(statistics_ref, features_ref, bank_path(store, alias), chosen)
+
+
+def _thresholds(bank: FeatureBank) -> dict[int, NDArray[np.float32]]:
+    """Gate thresholds of a bank's features: layer -> threshold by feature id, 0 for all others."""
+    found = {}
+    for layer in sorted(set(bank.layer.tolist())):
+        mine = bank.layer == layer
+        ids = bank.feature[mine].numpy()
+        found[layer] = np.zeros(ids.max() + 1, np.float32)
+        found[layer][ids] = bank.threshold[mine].numpy()
+    return found
 
 
 def _statistics(study: Study, store: Store, alias: str) -> pd.DataFrame:

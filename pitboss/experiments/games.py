@@ -39,7 +39,7 @@ def _unit(study: Study, alias: str, number: int, ids: list[GameId]) -> Unit:
         kind="games",
         slug=f"{alias}/{number:04d}",
         identity={
-            **model_identity(study, alias),
+            **model_identity(study, alias, "games"),
             "prompts": prompts_identity([settings.prompt]),
             "games": [[condition.key, repetition] for condition, repetition in ids],
             **play_identity(settings, settings.sampling_for(alias)),
@@ -63,6 +63,7 @@ def play_identity(settings: Games | Pathway, sampling: Sampling) -> dict[str, An
         # Where a response ends, whether it is drawn again and what is bet follow from its reading.
         "reader": f"{settings.reader}/{reader(settings.reader).version}",
         "sampling": sampling.model_dump(),
+        **({"full_response": True} if settings.full_response else {}),
     }
 
 
@@ -88,8 +89,10 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     )
     common = {"experiment": "games", "model": lane.loaded.spec.id, "seed": lane.study.seed}
     decisions = decision_rows(played, games.values(), common)
-    rows = [game_row(game, n, played, common, lane) for (_, n), game in games.items()]
-    facts = {"slots": slots or lane.width, "device": str(lane.loaded.device)}
+    of_game = played.by_game()
+    rows = [game_row(game, n, of_game[game.key], common) for (_, n), game in games.items()]
+    width = lane.width_of("games")
+    facts = {"slots": min(slots or width, width), "device": str(lane.loaded.device)}
     store.commit(
         "decisions",
         unit.key,
@@ -113,6 +116,7 @@ def play_all(
     """Play games under a playing experiment's settings, through the lane's engine."""
     resolved = lane.sampling(sampling)
     engine = lane.engine(
+        width=lane.width_of("games"),
         prompt_capacity=lane.longest_game_prompt(settings.prompt),
         token_capacity=resolved.max_new_tokens,
         slots=slots,
@@ -124,6 +128,7 @@ def play_all(
         sampling=resolved,
         retries=settings.retries,
         capture=bool(capture_layers),
+        full_response=settings.full_response,
     )
     return play(engine, table, games)
 
@@ -135,10 +140,12 @@ def decision_rows(played: Played, games: Any, common: dict[str, Any]) -> list[di
 
 
 def game_row(
-    game: SlotMachine, repetition: int, played: Played, common: dict[str, Any], lane: Lane
+    game: SlotMachine,
+    repetition: int,
+    responses: Sequence[dict[str, Any]],
+    common: dict[str, Any],
 ) -> dict[str, Any]:
-    """Row of the `games` kind."""
-    responses = [d for d in played.decisions if d["game"] == game.key]
+    """Row of the `games` kind; `responses` are the game's own decisions."""
     rounds = [asdict(r) for r in game.state.rounds]
     condition = game.state.condition
     return {

@@ -20,15 +20,15 @@ def _files_hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def model_identity(study: Study, alias: str) -> dict[str, Any]:
-    """Which weights in which number format, and the shape of the matrix products."""
+def model_identity(study: Study, alias: str, experiment: str = "patching") -> dict[str, Any]:
+    """Which weights in which number format, and the shape of this experiment's matrix products."""
     spec = model_spec(study.models[alias].id)
     weights = {"files": _files_hash(spec.local)} if spec.local else {"revision": spec.revision}
     return {
         "model": spec.id,
         **weights,
         "dtype": study.engine.dtype,
-        "width": study.engine.width,
+        "width": study.engine.width_of(experiment),
         "seed": study.seed,
     }
 

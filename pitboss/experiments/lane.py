@@ -26,7 +26,7 @@ class Lane:
     """A loaded model of a study on one device.
 
     Attributes:
-        width: Rows of every matrix product, and the number of slots unless memory is short.
+        width: Rows of every matrix product where rows share their prompts (see `width_of`).
         checks: What was verified before any work.
     """
 
@@ -36,9 +36,14 @@ class Lane:
         self._saes: OrderedDict[tuple[int, Gate], SaeLayer] = OrderedDict()
         self._states: tuple[Any, torch.Tensor] | None = None
 
+    def width_of(self, experiment: str) -> int:
+        """Rows of every matrix product of an experiment."""
+        return self.study.engine.width_of(experiment)
+
     def engine(
         self,
         *,
+        width: int | None = None,
         prompt_capacity: int,
         token_capacity: int,
         slots: int | None,
@@ -47,12 +52,19 @@ class Lane:
         capture_layers: tuple[int, ...] = (),
         saes: dict[int, SaeLayer] | None = None,
     ) -> Engine:
-        """An engine on this lane's model; `slots` None means as many as the width."""
+        """An engine on this lane's model.
+
+        Args:
+            width: Rows of every matrix product; the lane's if None.
+            slots: Rows in flight where memory is short. None, or the width and above: as many as
+                the engine takes by itself.
+        """
+        width = width or self.width
         return Engine(
             self.loaded,
             seed=self.study.seed,
-            width=self.width,
-            slots=slots,
+            width=width,
+            slots=None if slots is None or slots >= width else slots,
             prompt_capacity=prompt_capacity,
             token_capacity=token_capacity,
             prefixes=prefixes,
@@ -61,16 +73,19 @@ class Lane:
             saes=saes,
         )
 
-    def sae(self, layer: int, gate: Gate) -> SaeLayer:
+    def sae(self, layer: int, gate: Gate, *, keep: bool = True) -> SaeLayer:
         """The SAE of one layer under a gate, on this lane's device.
 
-        As many stay resident as fit half of the free memory; the least recently used goes first.
+        Those to keep stay resident, as many as fit half of the free memory; the least recently
+        used goes first.
         """
         if (layer, gate) in self._saes:
             self._saes.move_to_end((layer, gate))
             return self._saes[layer, gate]
         release = self.study.models[self.alias].sae
         made = load_sae(release, layer, gate, self.loaded.device)
+        if not keep:
+            return made
         size = made.W_enc.nbytes + made.W_dec.nbytes
         while self._saes and size > 0.5 * free_bytes(self.loaded.device):
             self._saes.popitem(last=False)
@@ -80,6 +95,10 @@ class Lane:
     def remember_states(self, name: Any, states: torch.Tensor) -> None:
         """Keep the last captured residual streams, so that each layer's unit can use them."""
         self._states = (name, states)
+
+    def forget_states(self) -> None:
+        """Make room for other residual streams."""
+        self._states = None
 
     def remembered_states(self, name: Any) -> torch.Tensor | None:
         """The residual streams remembered under this name, or None."""

@@ -181,7 +181,7 @@ def _generate(
     rows = []
     for key, (arm, trial) in by_key.items():
         menu = arm.prompt.menu
-        ends = None if settings.full_response else _ends(read, menu)
+        ends = None if settings.full_response else read.watch(menu)
         rows.append(
             Row(
                 key=key,
@@ -193,10 +193,6 @@ def _generate(
             )
         )
     return engine.run(rows)
-
-
-def _ends(read: Any, menu: Any) -> Any:
-    return lambda text: read.decided(text, menu)
 
 
 def all_units(study: Study, store: Store) -> list[Unit]:

@@ -20,6 +20,7 @@ from pitboss.experiments import games
 from pitboss.experiments.games import as_original, decision_rows, game_row, play_all, play_identity
 from pitboss.experiments.identity import model_identity, prompts_identity, sae_identity
 from pitboss.experiments.lane import Lane
+from pitboss.experiments.states import ENCODED_AT_ONCE
 from pitboss.experiments.units import Unit
 from pitboss.games.conditions import Condition
 from pitboss.games.outcomes import Outcome
@@ -82,7 +83,7 @@ def _unit(study: Study, number: int, room: dict[str, int]) -> Unit:
         kind="games",
         slug=f"{settings.model}/pathway-{number:04d}",
         identity={
-            **model_identity(study, settings.model),
+            **model_identity(study, settings.model, "pathway"),
             "prompts": prompts_identity([settings.prompt]),
             "games": [[condition.key, repetition] for condition, repetition in ids],
             "saes": [
@@ -90,6 +91,7 @@ def _unit(study: Study, number: int, room: dict[str, int]) -> Unit:
                 for layer in settings.layers
             ],
             "room": room,
+            "decisions": "carried out",
             **play_identity(settings, settings.sampling),
         },
         rows=len(ids),
@@ -109,15 +111,20 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     layers = tuple(settings.layers)
     played = play_all(lane, settings, settings.sampling, played_games, slots, layers)
     counted = _first_of_each(((g.key, str(g.outcome)) for g in played_games), batch.room)
-    keys = [d["key"] for d in played.decisions if d["game"] in counted and d["decision"] != "none"]
+    keys = [
+        d["key"]
+        for d in played.decisions
+        if d["game"] in counted and carried_out(d["decision"], d["bet"])
+    ]
     activations = _activations(lane, sorted(keys), played.states)
     common = {
         "experiment": "pathway",
         "model": lane.loaded.spec.id,
         "seed": lane.study.seed,
     }
+    of_game = played.by_game()
     rows = [
-        game_row(game, repetition, played, common, lane)
+        game_row(game, repetition, of_game[game.key], common)
         for game, (_, repetition) in zip(played_games, batch.ids, strict=True)
     ]
     facts = {"experiment": "pathway"}
@@ -128,6 +135,19 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
         store.commit(kind, unit.key, table, identity=unit.identity, facts=facts)
     measured = {"device": str(lane.loaded.device), "responses": len(played.decisions)}
     return unit.commit(store, table_of("games", rows), began, measured)
+
+
+def carried_out(decision: str, bet: float | None) -> bool:
+    """Whether the game went on with this response.
+
+    A bet that is not on offer is asked again like a response without a decision, and in its place
+    counts what the model then decides.
+
+    Args:
+        decision: bet, stop or none, as read.
+        bet: Dollars that were bet, or null.
+    """
+    return decision == "stop" or (decision == "bet" and bool(pd.notna(bet)))
 
 
 def _game(lane: Lane, condition: Condition, repetition: int) -> SlotMachine:
@@ -146,23 +166,25 @@ def _activations(lane: Lane, keys: list[str], states: dict[str, torch.Tensor]) -
     """Non-zero activations of these decisions at every layer of the pathway."""
     settings = lane.study.pathway
     frames = []
-    if keys:
-        stacked = torch.stack([states[key] for key in keys])
-        for i, layer in enumerate(settings.layers):
-            sae = lane.sae(layer, settings.gate)
-            dense = sae.encode(stacked[:, i].to(lane.loaded.device)).cpu()
-            row, feature = dense.nonzero(as_tuple=True)
+    for i, layer in enumerate(settings.layers if keys else []):
+        sae = lane.sae(layer, settings.gate)
+        for start in range(0, len(keys), ENCODED_AT_ONCE):
+            some = keys[start : start + ENCODED_AT_ONCE]
+            x = torch.stack([states[key][i] for key in some]).to(lane.loaded.device)
+            row, feature, value = (part.cpu().numpy() for part in _fired(sae.encode(x)))
+            names = np.array(some, dtype=object)[row]
             frames.append(
                 pd.DataFrame(
-                    {
-                        "decision": np.array(keys, dtype=object)[row.numpy()],
-                        "layer": layer,
-                        "feature": feature.numpy(),
-                        "value": dense[row, feature].numpy(),
-                    }
+                    {"decision": names, "layer": layer, "feature": feature, "value": value}
                 )
             )
     return table_of("activations", pd.concat(frames) if frames else [])
+
+
+def _fired(activations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Row, column and value of what is not zero, on the device: all else stays there."""
+    row, feature = activations.nonzero(as_tuple=True)
+    return row, feature, activations[row, feature]
 
 
 def progress(study: Study, store: Store) -> Progress:
@@ -207,8 +229,10 @@ def analyse(study: Study, store: Store) -> Analysed:
     every = store.read("games", keys).to_pandas()
     counted = every[every["key"].isin(_counting(study, every))]
     decisions = store.read("decisions", keys).to_pandas()
+    responses = zip(decisions["decision"], decisions["bet"], strict=True)
+    decisive = np.array([carried_out(*response) for response in responses], dtype=bool)
     result = pathway(
-        decisions[decisions["game"].isin(counted["key"])],
+        decisions[decisive & decisions["game"].isin(counted["key"])],
         counted,
         store.read("activations", keys).to_pandas(),
         layers=list(settings.layers),

@@ -27,6 +27,13 @@ class Played:
     decisions: list[dict[str, Any]] = field(default_factory=list)
     states: dict[str, torch.Tensor] = field(default_factory=dict)
 
+    def by_game(self) -> dict[str, list[dict[str, Any]]]:
+        """The decisions of each game, by its key, in the order in which they were made."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for decision in self.decisions:
+            found.setdefault(decision["game"], []).append(decision)
+        return found
+
 
 @dataclass(frozen=True)
 class Table:
@@ -35,6 +42,7 @@ class Table:
     Attributes:
         retries: How often a response without a decision is drawn again before the game is aborted.
         capture: Keep the residual stream of every response.
+        full_response: Let responses go on after their decision is certain.
     """
 
     loaded: LoadedModel
@@ -42,6 +50,7 @@ class Table:
     sampling: Sampling
     retries: int
     capture: bool = False
+    full_response: bool = False
 
 
 def play(
@@ -53,8 +62,8 @@ def play(
     """Play games to their ends.
 
     A response that cannot be played is drawn again, with noise of its own, at most `retries` times;
-    then the game is aborted with the last reason. Nothing is ever filled in. A response ends as
-    soon as nothing that follows could change how it is read.
+    then the game is aborted with the last reason. Nothing is ever filled in. Unless full responses
+    are asked for, one ends as soon as nothing that follows could change how it is read.
     """
     played = Played()
     by_row: dict[str, tuple[SlotMachine, Prompt, int]] = {}
@@ -63,14 +72,13 @@ def play(
         prompt = game.prompt()
         key = f"{game.key}/{len(game.state.rounds) + 1:03d}/{attempt}"
         by_row[key] = game, prompt, attempt
-        menu, reader = prompt.menu, table.reader
         return Row(
             key=key,
             prompt=tuple(table.loaded.encode(prompt.text)),
             noise=key,
             sampling=table.sampling,
             capture=table.capture,
-            ends=lambda text: reader.decided(text, menu),
+            ends=None if table.full_response else table.reader.watch(prompt.menu),
         )
 
     def answered(row: Row, generation: Generation) -> list[Row]:

@@ -58,6 +58,7 @@ class SlotMachine:
         self._key, self._seed, self._prompt = key, seed, prompt
         self._as_original = as_original
         self._state = State(condition, start, (), self._rules)
+        self._rendered: Prompt | None = None
         self._outcome: Outcome | None = None
         self._abort_reason: str | None = None
 
@@ -108,7 +109,9 @@ class SlotMachine:
     def prompt(self) -> Prompt:
         """The prompt of the next decision."""
         self._running()
-        return render(self._prompt, self._state)
+        if self._rendered is None:
+            self._rendered = render(self._prompt, self._state)
+        return self._rendered
 
     def stake(self, reading: Reading) -> int | None:
         """The dollars this reading would bet now; None if it is no bet that can be played."""
@@ -116,8 +119,7 @@ class SlotMachine:
             return None
         if self._as_original:
             return min(reading.amount, self._state.balance) if reading.amount >= 1 else None
-        menu = render(self._prompt, self._state).menu
-        return reading.amount if menu.allows(reading.amount) else None
+        return reading.amount if self.prompt().menu.allows(reading.amount) else None
 
     def playable(self, reading: Reading) -> bool:
         """Whether ``step`` can carry this reading out: a stop, or a bet whose stake is on offer."""
@@ -157,6 +159,7 @@ class SlotMachine:
         balance = state.balance - stake + (int(stake * rules.payout) if won else 0)
         rounds = (*state.rounds, Round(number, stake, won, balance))
         self._state = State(state.condition, balance, rounds, rules)
+        self._rendered = None
         self._outcome = self._ending()
 
     def _ending(self) -> Outcome | None:

@@ -79,6 +79,7 @@ class FeatureBank:
             if ids:
                 pieces[sae.layer] = _piece(sae, ids)
                 sources[str(sae.layer)] = sae.source
+            del sae  # makes room before the next one is loaded
         missing = sorted(layer for layer in selection if layer not in pieces and selection[layer])
         if missing or not pieces:
             raise BadInput(

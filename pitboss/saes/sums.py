@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from pitboss.errors import BadInput, Mismatch
 from pitboss.store import table_of
+
+_FAILED_FORWARD = "A failed forward pass must not be counted; look for the layer it began in."
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -111,6 +114,45 @@ class GroupSums:
             raise BadInput(f"The group has {self.n} decisions; {least} are needed.")
 
 
+class RunningSums:
+    """Sums over one group's decisions, added up where the activations are computed.
+
+    Batches of activations come and go on the device; only four numbers a feature ever leave it.
+    They are added in float64, in the order of the batches: on the CPU the same batches give the
+    same bits.
+
+    Args:
+        features: Number of features f.
+        device: Where the activations are.
+    """
+
+    def __init__(self, features: int, device: str | torch.device = "cpu") -> None:
+        self._n = 0
+        self._total = torch.zeros(features, dtype=torch.float64, device=device)
+        self._squared = torch.zeros_like(self._total)
+        self._fired = torch.zeros(features, dtype=torch.int64, device=device)
+
+    def add(self, activations: torch.Tensor) -> None:
+        """Add the rows of [n, f] activations."""
+        exact = activations.double()
+        self._n += len(exact)
+        self._total += exact.sum(0)
+        self._squared += exact.square_().sum(0)
+        self._fired += (activations > 0).sum(0)
+
+    def result(self) -> GroupSums:
+        """The sums so far, on the host. Raises BadInput when an activation was NaN or infinite."""
+        found = [part.cpu().numpy() for part in (self._total, self._squared, self._fired)]
+        # float64 holds the square of any float32, so only what was not finite gives such a sum.
+        wrong = int(np.size(found[1]) - np.isfinite(found[1]).sum())
+        if wrong:
+            raise BadInput(
+                f"{wrong} of {len(found[1])} features have activations that are NaN or infinite.",
+                next=_FAILED_FORWARD,
+            )
+        return GroupSums(self._n, *found)
+
+
 def sums_table(model: str, layer: int, groups: Mapping[str, GroupSums]) -> pa.Table:
     """One layer's sums as a table of kind `sums`; groups are named risky and safe."""
     frames = [
@@ -169,5 +211,5 @@ def _require_finite(array: Floats) -> None:
     if bad:
         raise BadInput(
             f"{bad} of {array.size} activations are NaN or infinite.",
-            next="A failed forward pass must not be counted; look for the layer it began in.",
+            next=_FAILED_FORWARD,
         )

@@ -64,6 +64,10 @@ class Games(Section):
     """How responses are read. The original-* readers make up decisions; they exist to reproduce
     old numbers."""
 
+    full_response: bool = False
+    """Let a response go on after its decision is certain, to the model's own end or the token
+    limit."""
+
     batch: Annotated[int, Field(ge=1, le=4096)] = 64
     """Games that are played together and stored as one file."""
 
@@ -223,6 +227,9 @@ class Pathway(Section):
 
     reader: ReaderName = "menu"
     """How responses are read."""
+
+    full_response: bool = False
+    """Let a response go on after its decision is certain, as in the games section."""
 
     sampling: Sampling = Sampling(max_new_tokens=1024, min_new_tokens=10)
     """How responses are drawn."""

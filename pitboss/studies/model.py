@@ -55,8 +55,17 @@ class EngineSettings(Section):
     """Rows of every matrix product, whatever the number of running responses; it is fixed so that
     a response does not depend on its neighbours."""
 
+    games_width: Annotated[int, Field(ge=1, le=8192)] | None = None
+    """The same where every response has a prompt of its own, so that fewer fit into memory: games,
+    pathway and features. Empty means the width above."""
+
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and states."""
+
+    def width_of(self, experiment: str) -> int:
+        """The width of one experiment, such as games or patching."""
+        own_prompts = experiment in ("games", "pathway", "features")
+        return self.games_width or self.width if own_prompts else self.width
 
 
 class Floor(Section):

@@ -1,6 +1,7 @@
 """Statistics and selection against transformers, sae-lens and scipy, computed independently."""
 
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +14,11 @@ from scipy import stats
 from transformers import AutoModelForCausalLM
 
 from pitboss.errors import BadInput
-from pitboss.experiments import features, games
+from pitboss.experiments import features, games, states
 from pitboss.experiments.features import load_bank
 from pitboss.experiments.lane import Lane
 from pitboss.models.catalogue import sae_release
-from pitboss.saes.loading import _load_with_sae_lens
+from pitboss.saes.loading import Gate, SaeLayer, _load_with_sae_lens, load_sae
 from pitboss.saes.planted import planted
 from pitboss.store import Store
 from tests.experiments.small import ALIAS, LAYERS, Whole
@@ -176,3 +177,49 @@ def test_an_sae_of_another_layer_is_refused_before_anything_is_summed(
     with pytest.raises(BadInput, match=r"\[reconstruction 1\] layer 1 leaves"):
         features.run(lane, store, unit)
     assert unit.ref(store) is None
+
+
+def test_layers_captured_in_several_passes_give_the_same_bytes(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shutil.copytree(whole.store.path, tmp_path / "small")
+    before = {p.name: p.read_bytes() for p in (path / "parts" / "sums").rglob("*.parquet")}
+    shutil.rmtree(path / "parts" / "sums")
+    monkeypatch.setattr(states, "_STATES_BYTES", 1)
+    monkeypatch.setattr(states, "_CAPTURED_AT_ONCE", 7)
+    lane, store, passes = Lane(whole.study, ALIAS, whole.lane.loaded, []), Store.open(path), []
+    engine = lane.engine
+    monkeypatch.setattr(lane, "engine", lambda **asked: passes.append(asked) or engine(**asked))
+    for unit in features.units(whole.study, ALIAS):
+        features.run(lane, store, unit)
+    assert [asked["capture_layers"] for asked in passes] == [(layer,) for layer in LAYERS]
+    after = {p.name: p.read_bytes() for p in (path / "parts" / "sums").rglob("*.parquet")}
+    assert after == before and len(after) == len(LAYERS)
+    assert not lane._saes  # each was of use once
+
+
+def test_selection_loads_each_sae_once_and_holds_two_at_most(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    loaded, most = [], 0
+
+    def load(release: str, layer: int, gate: Gate) -> SaeLayer:
+        nonlocal most
+        sae = load_sae(release, layer, gate)
+        loaded.append(layer)
+        alive.append(weakref.ref(sae.W_enc))
+        most = max(most, sum(ref() is not None for ref in alive))
+        return sae
+
+    monkeypatch.setattr(features, "load_sae", load)
+    store = Store.open(shutil.copytree(whole.store.path, tmp_path / "small"))
+    found = features.select_features(whole.study, store, ALIAS)
+    assert loaded == LAYERS
+    assert most <= 2
+    assert not any(ref() is not None for ref in alive)
+    bank, before = (load_bank(whole.study, s, ALIAS) for s in (store, whole.store))
+    assert torch.equal(bank.enc, before.enc) and torch.equal(bank.dec, before.dec)
+    values = torch.stack([bank.values["safe"], bank.values["risky"]])
+    outside = int(((values > 0) & (values <= bank.threshold)).any(0).sum())
+    assert {d.rule: d.entries for d in found.selection.doubts}.get("outside_gate", 0) == outside

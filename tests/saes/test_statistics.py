@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,7 +16,7 @@ from pitboss.saes.statistics import (
     log_two_sided,
     welch,
 )
-from pitboss.saes.sums import GroupSums, merged, sums_of_table, sums_table
+from pitboss.saes.sums import GroupSums, RunningSums, merged, sums_of_table, sums_table
 from pitboss.store import table_of
 from pitboss.store.columns import conform
 from pitboss.store.schemas import kind_of
@@ -85,6 +86,36 @@ def test_any_split_and_order_of_the_decisions_gives_the_same_sums(values, data) 
         np.testing.assert_allclose(sums.mean, values.astype(float).mean(0), rtol=1e-12)
         expected = values.astype(float).var(0, ddof=1)
         np.testing.assert_allclose(sums.variance, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_sums_on_the_device_are_the_hosts_and_the_same_bits_with_any_threads() -> None:
+    values = activations(12, 700, 300) * np.logspace(-6, 6, 300, dtype=np.float32)
+    expected, found = GroupSums.of(values), []
+    threads = torch.get_num_threads()
+    for count in (1, 2, 1):
+        torch.set_num_threads(count)
+        running = RunningSums(300)
+        for batch in torch.from_numpy(values).split(256):
+            running.add(batch)
+        found.append(running.result())
+    torch.set_num_threads(threads)
+    for sums in found:
+        assert sums.n == 700
+        np.testing.assert_array_equal(sums.fired, expected.fired)
+        np.testing.assert_allclose(sums.total, expected.total, rtol=1e-13)
+        np.testing.assert_allclose(sums.total_squared, expected.total_squared, rtol=1e-13)
+        np.testing.assert_array_equal(sums.total, found[0].total)
+        np.testing.assert_array_equal(sums.total_squared, found[0].total_squared)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_failed_forward_is_not_counted(wrong: float) -> None:
+    running = RunningSums(3)
+    running.add(torch.ones(4, 3))
+    assert running.result().total.tolist() == [4, 4, 4]
+    running.add(torch.tensor([[1.0, wrong, 2.0]]))
+    with pytest.raises(BadInput, match="1 of 3 features have activations that are NaN"):
+        running.result()
 
 
 def test_float32_sums_would_not_do() -> None:

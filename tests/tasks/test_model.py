@@ -17,7 +17,7 @@ QUICK = {**policies.PART, "retry_delay_seconds": 0}
 class SomeUnit:
     """A unit that is not done yet."""
 
-    kind, slug = "games", "llama/0001"
+    experiment, kind, slug = "games", "games", "llama/0001"
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -28,7 +28,7 @@ class SomeUnit:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> model.Held:
-    lane = cast(Any, SimpleNamespace(width=64))
+    lane = cast(Any, SimpleNamespace(width=64, width_of={"games": 64, "pathway": 16}.__getitem__))
     made = model.Held(lane)
     monkeypatch.setattr(model, "hold", lambda study, alias: made)
     return made
@@ -61,7 +61,15 @@ def test_rows_are_halved_until_they_fit_and_stay_so(
 
 
 def test_one_row_that_does_not_fit_fails_at_once(held: model.Held) -> None:
-    held.slots = 1
     with pytest.raises(PitbossError, match="One row alone does not fit") as refused:
-        held.halve(OutOfMemory("full"))
+        held.halve(1, OutOfMemory("full"))
     assert not policies.is_out_of_memory(refused.value)
+
+
+def test_an_experiment_of_less_width_is_halved_from_there(held: model.Held) -> None:
+    unit = cast(Any, SomeUnit("a"))
+    assert held.slots_for(unit) == 64
+    unit.experiment = "pathway"
+    assert held.slots_for(unit) == 16
+    held.halve(held.slots_for(unit), OutOfMemory("full"))
+    assert held.slots_for(unit) == 8

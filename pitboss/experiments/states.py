@@ -1,0 +1,84 @@
+"""Residual streams at the decisions of finished games, taken inside the engine's step."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+
+from pitboss.engine import Row, Sampling
+from pitboss.errors import Incomplete
+from pitboss.experiments.lane import Lane
+
+ENCODED_AT_ONCE = 256
+"""Decisions that an SAE encodes at once: 256 x 32,768 float32 activations are 34 MB."""
+
+_CAPTURED_AT_ONCE = 1024  # decisions between which states are laid down in their place
+# Host memory for captured states: 3,200 decisions x 31 layers x 4,096 float32 take 1.6 GB. Where
+# not all layers fit, the decisions are run once more for each further group of layers.
+_STATES_BYTES = 4_000_000_000
+
+
+def prompt_states(
+    lane: Lane, decisions: pd.DataFrame, layer: int, slots: int | None
+) -> torch.Tensor:
+    """One layer's residual stream at the last prompt token, float32 [decisions, d_model].
+
+    One pass takes as many of the study's layers as fit into memory, and the lane remembers them for
+    the other layers' units.
+
+    Args:
+        decisions: Columns key and prompt_text, one row a decision.
+        layer: One of the study's `features.layers`.
+        slots: Rows in flight where memory is short, or None.
+
+    Raises:
+        Incomplete: The engine left a decision out.
+    """
+    layers = _layers_with(layer, lane.study.features.layers, len(decisions), lane)
+    name = (tuple(decisions["key"]), layers)
+    states = lane.remembered_states(name)
+    if states is None:
+        lane.forget_states()
+        states = _captured(lane, decisions, layers, slots)
+        lane.remember_states(name, states)
+    return states[:, layers.index(layer)]
+
+
+def _layers_with(layer: int, layers: Sequence[int], decisions: int, lane: Lane) -> tuple[int, ...]:
+    """The layers whose states are captured in the same pass as this one's."""
+    each = decisions * lane.loaded.spec.d_model * torch.float32.itemsize
+    together = max(1, _STATES_BYTES // max(1, each))
+    first = layers.index(layer) // together * together
+    return tuple(layers[first : first + together])
+
+
+def _captured(
+    lane: Lane, decisions: pd.DataFrame, layers: tuple[int, ...], slots: int | None
+) -> torch.Tensor:
+    """Residual streams at the last prompt token, on the CPU.
+
+    Returns:
+        float32 [decisions, layers, d_model].
+    """
+    one = Sampling(temperature=0, max_new_tokens=1)
+    rows = [
+        Row(key, tuple(lane.loaded.encode(text)), key, one, capture=True)
+        for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
+    ]
+    engine = lane.engine(
+        width=lane.width_of("features"),
+        prompt_capacity=max(len(row.prompt) for row in rows),
+        token_capacity=1,
+        slots=slots,
+        capture_layers=layers,
+    )
+    place = {row.key: i for i, row in enumerate(rows)}
+    states = torch.empty(len(rows), len(layers), lane.loaded.spec.d_model)
+    for start in range(0, len(rows), _CAPTURED_AT_ONCE):
+        for generation in engine.run(rows[start : start + _CAPTURED_AT_ONCE]):
+            if generation.states is None:
+                raise Incomplete(f"The engine returned no state of decision {generation.key}.")
+            states[place.pop(generation.key)] = generation.states
+    if place:
+        raise Incomplete(f"{len(place)} of {len(rows)} decisions have no captured state.")
+    return states
