@@ -3,7 +3,7 @@
 A simple placement: the pools are those of the study's floor section.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pitboss.studies.model import Study
@@ -37,7 +37,8 @@ class Part:
 def until_patching(study: Study) -> list[Part]:
     """Games of every model, the pathway beside them, features after the games, then patching.
 
-    Patching waits for whatever else runs on its pools, so that all its lanes work at once.
+    Patching waits for whatever else runs on its pools, so that all its lanes work at once. Where it
+    confirms what a screening finds, it needs the screening first.
     """
     floor = study.floor
     games = [
@@ -55,21 +56,33 @@ def until_patching(study: Study) -> list[Part]:
         for alias in study.features.models
     ]
     pathway = Part("pathway", "pathway", floor.pathway)
-    before = [part for part in (*games, pathway, *features) if part.pool in floor.patching]
+    screening = [_screening(study)] if study.patching.screen else []
+    others = [*games, pathway, *features, *screening]
+    before = [part for part in others if part.pool in floor.patching]
+    needed = f"features {study.patching.model}" if not screening else "screening"
     patching = [
         Part(
             f"patching {shard + 1}/{len(floor.patching)}",
             "patching",
             pool,
             {"shard": shard, "shards": len(floor.patching)},
-            needs=(f"features {study.patching.model}",),
+            needs=(needed,),
             after=tuple(part.name for part in before),
         )
         for shard, pool in enumerate(floor.patching)
     ]
-    return [*games, pathway, *features, *patching]
+    return [*others, *patching]
 
 
 def after_effects(study: Study) -> list[Part]:
-    """The words of the features found causal."""
-    return [Part("words", "words", study.floor.words)]
+    """The words of the features found causal, and a screening that patching does not wait for."""
+    words = Part("words", "words", study.floor.words)
+    if study.screening is None or study.patching.screen:
+        return [words]
+    return [words, replace(_screening(study), needs=())]
+
+
+def _screening(study: Study) -> Part:
+    assert study.screening is not None  # patching.screen needs the section
+    pool = study.floor.screening or study.floor.patching[0]
+    return Part("screening", "screening", pool, needs=(f"features {study.screening.model}",))

@@ -13,10 +13,10 @@ from typing import Any
 
 from pitboss.engine import Generation, Patch, Row
 from pitboss.errors import BadInput
-from pitboss.experiments.features import load_bank
 from pitboss.experiments.identity import model_identity, prompts_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.play import reading_columns
+from pitboss.experiments.ranking import patched_bank, screened_identity
 from pitboss.experiments.units import Unit
 from pitboss.games.prompts import Prompt, render
 from pitboss.games.reading import reader
@@ -54,23 +54,31 @@ def baseline_unit(study: Study) -> Unit:
 
 
 def units(study: Study, store: Store) -> list[Unit]:
-    """The chunks of the selected features: at most `chunk` features of one layer each.
+    """The chunks of the features to be patched: at most `chunk` features of one layer each.
 
     Raises:
-        BadInput: The feature bank of this study does not exist or is damaged.
+        BadInput: The bank of these features does not exist or is damaged.
         Mismatch: The bank in its place was made for something else.
     """
     settings = study.patching
-    bank = load_bank(study, store, settings.model)
+    bank, chosen_by = patched_bank(study, store), screened_identity(study, store)
     found: list[Unit] = []
     for layer in sorted(set(bank.layer.tolist())):
         index = [i for i, at in enumerate(bank.layer.tolist()) if at == layer]
         for start in range(0, len(index), settings.chunk):
-            found.append(_chunk(study, bank, layer, start, index[start : start + settings.chunk]))
+            some = index[start : start + settings.chunk]
+            found.append(_chunk(study, bank, layer, start, some, chosen_by))
     return found
 
 
-def _chunk(study: Study, bank: FeatureBank, layer: int, start: int, index: list[int]) -> Unit:
+def _chunk(
+    study: Study,
+    bank: FeatureBank,
+    layer: int,
+    start: int,
+    index: list[int],
+    chosen_by: Mapping[str, Any],
+) -> Unit:
     settings = study.patching
     chosen = bank.rows(index)
     runs = len(settings.prompts) * len(settings.values) * settings.trials
@@ -80,6 +88,7 @@ def _chunk(study: Study, bank: FeatureBank, layer: int, start: int, index: list[
         slug=f"{settings.model}/L{layer:02d}-{start:04d}",
         identity={
             **_identity(study),
+            **chosen_by,
             "sae": bank.meta["saes"][str(layer)],
             "features": chosen.feature.tolist(),
             "values": {name: chosen.values[name].tolist() for name in settings.values},

@@ -3,7 +3,16 @@
 from typing import Any
 
 from pitboss.analysis.effects import CONTRASTS, causal_features
-from pitboss.experiments import effects, features, games, patching, pathway, words
+from pitboss.experiments import (
+    effects,
+    features,
+    games,
+    patching,
+    pathway,
+    ranking,
+    screening,
+    words,
+)
 from pitboss.games.outcomes import Outcome
 from pitboss.models.catalogue import sae_release
 from pitboss.report.summary import SUMMARY, Expected, write_summary
@@ -38,6 +47,7 @@ def expected(study: Study, store: Store) -> list[Expected]:
         *_games(study),
         *_features(study),
         *_pathway(study, store),
+        *_screening(study, store),
         *_patching(study, store),
         *_words(study, store),
     ]
@@ -92,6 +102,18 @@ def _pathway(study: Study, store: Store) -> list[Expected]:
     ]
 
 
+def _screening(study: Study, store: Store) -> list[Expected]:
+    if study.screening is None:
+        return []
+    made = screening.units(study, store)
+    rows = sum(unit.rows or 0 for unit in made)
+    each = len(study.screening.prompts) * len(study.screening.values)
+    return [
+        Expected("screening", "screening", [unit.key for unit in made], rows),
+        Expected("screening", "ranking", [ranking.key(study, store)], rows // each),
+    ]
+
+
 def _patching(study: Study, store: Store) -> list[Expected]:
     made = patching.all_units(study, store)
     keys = [unit.key for unit in made]
@@ -107,6 +129,8 @@ def _tested(study: Study, store: Store) -> bool:
 
 
 def _patched(study: Study, store: Store) -> int:
+    if study.patching.screen:
+        return len(ranking.patched_bank(study, store))
     chosen = store.ref("features", features.selection_key(study, study.patching.model))
     return chosen.rows if chosen else 0
 
@@ -123,8 +147,9 @@ def _words(study: Study, store: Store) -> list[Expected]:
 
 def _findings(study: Study, store: Store) -> dict[str, Any]:
     """The headline, and how it compares with the plan's own numbers."""
+    screened = _screened(study, store)
     if not _tested(study, store):
-        return {}
+        return screened
     tested = store.read("effects", [effects.key(study, store)]).to_pandas()
     causal = causal_features(tested)
     announced = announce(study)
@@ -133,10 +158,28 @@ def _findings(study: Study, store: Store) -> dict[str, Any]:
         "causal_features": len(causal),
         "planned": {"runs": announced.runs, "patching_runs": announced.patching.runs},
         "fingerprint": announced.fingerprint,
+        **screened,
     }
     if study.features.include == "planted":
         found["planted"] = _planted(study, set(causal))
     return found
+
+
+def _screened(study: Study, store: Store) -> dict[str, Any]:
+    """How many features were screened, how many change anything, how many are to be confirmed."""
+    if study.screening is None or not store.has("ranking", ranking.key(study, store)):
+        return {}
+    ranked = ranking.top(study, store)
+    found: dict[str, Any] = {
+        "features": len(ranked),
+        "change_anything": int((~ranked["unchanged"]).sum()),
+        "confirm": study.patching.confirm,
+    }
+    if study.features.include == "planted":
+        causal = ranking.planted_among(study, ranked, "causal")
+        found["planted_causal"] = int(causal.sum())
+        found["planted_causal_leading"] = int(causal[: causal.sum()].sum())
+    return {"screened": found}
 
 
 def _planted(study: Study, causal: set[tuple[int, int]]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from pitboss.analysis.tokens import top_tokens
 from pitboss.analysis.words import compare_words
 from pitboss.errors import Incomplete
 from pitboss.experiments import effects, patching
-from pitboss.experiments.features import load_bank
 from pitboss.experiments.lane import Lane
+from pitboss.experiments.ranking import patched_bank
 from pitboss.experiments.units import Unit
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
@@ -84,7 +84,7 @@ def _words(study: Study, store: Store, causal: list[tuple[int, int]]) -> Rows:
 def _tokens(lane: Lane, store: Store, causal: list[tuple[int, int]]) -> Rows:
     """The tokens each causal feature's decoder row promotes most."""
     settings, loaded = lane.study.words, lane.loaded
-    bank = load_bank(lane.study, store, lane.alias)
+    bank = patched_bank(lane.study, store)
     place = {
         pair: i
         for i, pair in enumerate(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))

@@ -139,6 +139,57 @@ def statistics_figure(statistics: pd.DataFrame, selected: pd.DataFrame | None = 
     return picture(figure)
 
 
+_DOTS = 3000  # features drawn one by one; the others of a layer are a bar
+
+
+def screening_figure(
+    ranking: pd.DataFrame, by: str, planted: Names = (), null: Names = ()
+) -> bytes:
+    """How far each feature moves the log odds of stopping, by layer and by rank.
+
+    Args:
+        ranking: Rows of the kind `ranking`, in their order.
+        by: The column it is ranked by, contrast or shift.
+        planted: (layer, feature) known to be causal, ringed.
+        null: (layer, feature) known to do nothing, crossed.
+    """
+    figure, axes = canvas(9.0, 4.2, 1, 2)
+    moved = ranking[~ranking["unchanged"]]
+    if moved.empty:
+        for axis in axes:
+            empty(axis, "no feature changes anything")
+        return picture(figure)
+    for layer, rows in moved.groupby("layer"):
+        low, high = np.percentile(rows[by], [1, 99])
+        axes[0].vlines(layer, low, high, color=PALE, linewidth=4)
+    first = moved.head(_DOTS)
+    random = np.random.default_rng(0)  # spreads dots of one layer; fixed, so bytes are the same
+    x = first["layer"].to_numpy() + random.uniform(-0.3, 0.3, len(first))
+    size = first[by].abs().to_numpy()
+    rank = first["rank"].to_numpy()
+    for axis, across, up in ((axes[0], x, first[by].to_numpy()), (axes[1], rank, size)):
+        axis.scatter(across, up, s=8, color=ORANGE, alpha=0.6, linewidths=0)
+        _mark(axis, first, across, up, planted, "o", GREEN, "planted causal")
+        _mark(axis, first, across, up, null, "x", BLUE, "planted null")
+    named = "safe value − risky value" if by == "contrast" else "patched − unpatched"
+    axes[0].axhline(0, color=GREY, linewidth=0.8)
+    _layer_ticks(axes[0], moved["layer"].to_numpy())
+    axes[0].set_xlabel("layer")
+    axes[0].set_ylabel("Δ log odds of stopping")
+    below = f"{named}, largest over prompts · bars: 98 %"
+    title(axes[0], f"{len(moved):,} of {len(ranking):,} features change the odds", below)
+    axes[1].set_xscale("log")
+    axes[1].set_xlabel("rank")
+    axes[1].set_ylabel("|Δ log odds of stopping|")
+    title(axes[1], "Ranked", f"computed, not sampled · the first {len(first):,}")
+    handles, labels = axes[1].get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5
+        )
+    return picture(figure)
+
+
 def effects_figure(effects: pd.DataFrame, planted: Names = (), null: Names = ()) -> bytes:
     """Effect of safe value against risky value on stopping, by layer and by strength of evidence.
 

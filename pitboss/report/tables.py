@@ -82,6 +82,49 @@ def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, An
     ]
 
 
+def leading_features(ranking: pd.DataFrame, top: int = 100) -> list[dict[str, Any]]:
+    """The features that lead a screening, readable.
+
+    Args:
+        ranking: Rows of the kind `ranking`, in their order.
+        top: Rows at most.
+    """
+    return [
+        {
+            "rank": int(row.rank),
+            "layer": int(row.layer),
+            "feature": int(row.feature),
+            "safe − risky": None if pd.isna(row.contrast) else f"{row.contrast:+.3f}",
+            "in": row.contrast_prompt,
+            "shift": f"{row.shift:+.3f}",
+            "under": f"{row.prompt}, {row.value_name}",
+        }
+        for row in ranking.head(top).itertuples()
+    ]
+
+
+def screened_rows(screened: pd.DataFrame, top: int = 20) -> list[dict[str, Any]]:
+    """The largest shifts of one chunk of a screening.
+
+    Args:
+        screened: Rows of the kind `screening`.
+        top: Rows at most.
+    """
+    order = screened["shift"].abs().sort_values(ascending=False, kind="stable").index
+    return [
+        {
+            "layer": int(row.layer),
+            "feature": int(row.feature),
+            "prompt": row.prompt,
+            "value": f"{row.value_name} {row.value:.3g}",
+            "own activation": float(row.own),
+            "P(stop)": f"{row.p_stop:.1%}",
+            "Δ log odds": f"{row.shift:+.3f}",
+        }
+        for row in screened.loc[order[:top]].itertuples()
+    ]
+
+
 def coverage_rows(coverages: Sequence[Coverage]) -> list[dict[str, Any]]:
     """Expected, finished and missing parts of each kind."""
     return [

@@ -21,6 +21,7 @@ from pitboss.store.schemas_results import (
     TRIALS,
     WORDS,
 )
+from pitboss.store.schemas_screening import RANKING, SCREENING
 from pitboss.store.schemas_statistics import FEATURES, STATISTICS, SUMS
 
 KINDS: dict[str, Kind] = {
@@ -32,6 +33,8 @@ KINDS: dict[str, Kind] = {
         SUMS,
         STATISTICS,
         FEATURES,
+        SCREENING,
+        RANKING,
         TRIALS,
         EFFECTS,
         WORDS,

@@ -1,4 +1,4 @@
-"""The five experiments of a study and everything that can be set about each."""
+"""The experiments of a study and everything that can be set about each."""
 
 from typing import Annotated, Literal
 
@@ -8,6 +8,7 @@ from pitboss.games.conditions import ALL_CONDITIONS, Condition
 from pitboss.studies.fields import (
     Alias,
     Aliases,
+    ChoicePrompt,
     ConditionKeys,
     FeatureIds,
     GamePrompt,
@@ -17,6 +18,7 @@ from pitboss.studies.fields import (
     ReaderName,
     ScenePrompt,
     Section,
+    Top,
     unique,
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
@@ -251,11 +253,70 @@ class Pathway(Section):
         return _conditions(self.conditions)
 
 
+class Screening(Section):
+    """The same question as Exp2's, computed from the first token's logits instead of sampled."""
+
+    model: Alias
+    """Which model is patched."""
+
+    features: Literal["selected", "all"] = "selected"
+    """The selected features, or every feature of every layer of the features section; the values
+    are then the group means of the study's own statistics."""
+
+    prompts: Annotated[list[ChoicePrompt], Field(min_length=1), AfterValidator(unique)] = [
+        "exp2/safe",
+        "exp2/risky",
+    ]
+    """The scenes in which the model decides; their first token must make the decision."""
+
+    values: Annotated[
+        list[Literal["safe", "risky"]], Field(min_length=1), AfterValidator(unique)
+    ] = ["safe", "risky"]
+    """Values a feature is set to, as in the patching section."""
+
+    min_decided_mass: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least probability, without a patch, that the first token is one of the choices; a prompt
+    below it is refused."""
+
+    mass: bool | None = None
+    """Compute this probability for every patch too, which takes the whole unembedding; without it,
+    probabilities are among the choices alone. Empty means yes for selected features, no for all."""
+
+    rank_by: Literal["contrast", "shift"] = "contrast"
+    """What the features are ranked by: the largest difference of the log odds of stopping between
+    the safe and the risky value, which is what patching tests, or their largest shift against no
+    patch."""
+
+    chunk: Annotated[int, Field(ge=1, le=1 << 20)] = 1 << 15
+    """Features of one layer that are computed and stored as one unit."""
+
+    width: Annotated[int, Field(ge=1, le=1 << 16)] = 4096
+    """Rows of every matrix product; more are faster on a large GPU and take more memory."""
+
+    @model_validator(mode="after")
+    def _contrast_has_two_sides(self) -> "Screening":
+        if self.rank_by == "contrast" and len(self.values) < 2:
+            raise ValueError("rank_by: contrast needs both values; name both, or rank_by: shift")
+        return self
+
+    @property
+    def with_mass(self) -> bool:
+        """Whether the probability that anything is decided is computed for every patch."""
+        return self.features == "selected" if self.mass is None else self.mass
+
+
 class Patching(Section):
     """Exp2: whether setting one feature to a group's mean changes the decision."""
 
     model: Alias
     """Which model is patched; its selected features are used."""
+
+    screen: bool = False
+    """Screen first (see the screening section) and patch only the features that `confirm` names."""
+
+    confirm: Top | None = None
+    """How many of the features that lead the screening's ranking are patched, such as 2000 or
+    "top 2,000"; features that the screening found to change nothing are never among them."""
 
     prompts: Annotated[list[ScenePrompt], Field(min_length=1), AfterValidator(unique)] = [
         "exp2/safe",
@@ -294,6 +355,16 @@ class Patching(Section):
 
     sampling: Sampling = Sampling(max_new_tokens=100)
     """How responses are drawn."""
+
+    @model_validator(mode="after")
+    def _screened_patches_are_deltas(self) -> "Patching":
+        if self.screen != (self.confirm is not None):
+            raise ValueError("screen: true and confirm (such as top 2,000) go together")
+        if self.screen and self.mode != "delta":
+            raise ValueError(
+                f"screening computes mode delta, so it finds no candidates for mode {self.mode}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_pseudo_replication(self) -> "Patching":

@@ -46,6 +46,15 @@ def _known_prompt(name: str, *, needs_state: bool) -> str:
     return name
 
 
+def _asks_for_a_choice(name: str) -> str:
+    if name in PROMPTS and PROMPTS[name].needs_state:
+        raise ValueError(
+            f"{name} cannot be screened: its response argues before it decides, so no single token "
+            "makes the decision; sample it"
+        )
+    return _known_prompt(name, needs_state=False)
+
+
 def _known_reader(name: str) -> str:
     if name not in READERS:
         raise ValueError(f"there is no such reader; use one of {', '.join(READERS)}")
@@ -82,6 +91,9 @@ GamePrompt = Annotated[str, AfterValidator(lambda name: _known_prompt(name, need
 ScenePrompt = Annotated[str, AfterValidator(lambda name: _known_prompt(name, needs_state=False))]
 """A prompt that carries a fixed state of its own."""
 
+ChoicePrompt = Annotated[str, AfterValidator(_asks_for_a_choice)]
+"""A scene whose decision the first token of the response makes."""
+
 ReaderName = Annotated[str, AfterValidator(_known_reader)]
 
 ConditionKeys = Annotated[
@@ -99,5 +111,19 @@ FeatureIds = dict[
     Annotated[int, Strict(False), Field(ge=0)],
     Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(unique)],
 ]
+
+
+def _leading(value: Any) -> Any:
+    """``"top 2,000"`` -> 2000; anything else is left for the type to judge."""
+    top = (
+        re.fullmatch(r"\s*top\s+(\d{1,3}(?:,\d{3})+|\d+)\s*", value)
+        if isinstance(value, str)
+        else None
+    )
+    return value if top is None else int(top[1].replace(",", ""))
+
+
+Top = Annotated[int, BeforeValidator(_leading), Field(ge=1)]
+"""How many from the top of a ranking: a number, or words such as ``top 2,000``."""
 
 Probability = Annotated[float, Field(gt=0, le=1)]

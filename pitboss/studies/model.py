@@ -13,7 +13,7 @@ from pitboss.models.catalogue import (
     pairing_warnings,
     sae_release,
 )
-from pitboss.studies.experiments import Features, Games, Patching, Pathway, Words
+from pitboss.studies.experiments import Features, Games, Patching, Pathway, Screening, Words
 from pitboss.studies.fields import NAME_PATTERN, Alias, Pool, Section, unique
 from pitboss.studies.sampling import Sampling
 
@@ -83,6 +83,9 @@ class Floor(Section):
     patching: Annotated[list[Pool], Field(min_length=1), AfterValidator(unique)]
     """Pools that share the patching chunks."""
 
+    screening: Pool | None = None
+    """Pool of the screening; empty means the first of the patching pools."""
+
     words: Pool
     """Pool of the token and word analysis."""
 
@@ -110,6 +113,9 @@ class Study(Section):
 
     pathway: Pathway
     """Exp1: activations layer by layer, from games of both endings."""
+
+    screening: Screening | None = None
+    """Exp2's question answered from the first token's logits; leave it out for none."""
 
     patching: Patching
     """Exp2: one feature at a time set to a group's mean."""
@@ -143,6 +149,26 @@ class Study(Section):
         _subset(
             "features.models", self.features.models, "floor.features", list(self.floor.features)
         )
+        return self
+
+    @model_validator(mode="after")
+    def _screening_is_fed(self) -> "Study":
+        screening, patching = self.screening, self.patching
+        if screening is None:
+            if patching.screen:
+                raise ValueError("patching.screen: true needs a screening section")
+            return self
+        _subset("screening.model", [screening.model], "features.models", self.features.models)
+        if screening.features == "all" and self.features.imported is not None:
+            raise ValueError(
+                "screening.features: all needs the statistics of the study's own games, but "
+                "features.imported takes a table of some features from elsewhere"
+            )
+        if patching.screen and patching.model != screening.model:
+            raise ValueError(
+                f"patching.screen: true patches {patching.model}, but screening.model is "
+                f"{screening.model}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -183,6 +209,7 @@ __all__ = [
     "Pathway",
     "Patching",
     "Sampling",
+    "Screening",
     "Study",
     "Words",
 ]

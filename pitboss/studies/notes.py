@@ -22,6 +22,7 @@ def notes(study: Study, features: int) -> list[str]:
         *_games(study),
         *_features(study, features),
         *_pathway(study),
+        *_screening(study, features),
         *_patching(study, features),
         *_words(study),
     ]
@@ -55,6 +56,8 @@ def _games(study: Study) -> Iterator[str]:
 
 def _features(study: Study, features: int) -> Iterator[str]:
     chosen, model = study.features, study.models[study.patching.model]
+    if study.patching.confirm is not None:
+        return  # how many can be patched is said of the screening
     as_original = (chosen.min_abs_d, chosen.max_p, chosen.fdr) == SELECTION
     if (model.id, model.sae) != (LLAMA, LLAMA_SCOPE) or not as_original:
         yield (
@@ -101,6 +104,21 @@ def _pathway(study: Study) -> Iterator[str]:
         f"{pathway.bankruptcies / rate:,.0f} games, not the "
         f"{pathway.bankruptcies + pathway.stops} of the plan."
     )
+
+
+def _screening(study: Study, features: int) -> Iterator[str]:
+    if study.screening is None:
+        return
+    yield (
+        "Screening computes what the first token decides, which is where the scenes' decisions are "
+        "made; what a patch does to the tokens after it is for the sampled runs to show."
+    )
+    if study.patching.confirm is not None:
+        yield (
+            f"Screening chooses which features are patched: the {features:,} that lead its ranking "
+            f"by {study.screening.rank_by}. They are chosen by the effect that is then tested, so "
+            "the share found causal says nothing of the features that are not patched."
+        )
 
 
 def _patching(study: Study, features: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ Byte counts are of the uncompressed rows; the stored files are smaller. Their co
 * ``TOKEN_BYTES`` 4: an English token is about four characters.
 * ``DECISION_BYTES`` 1,500: one game decision's prompt text, keys and columns.
 * ``TRIAL_BYTES`` 300: one patching trial's keys and columns (its prompt is stored once).
+* ``SCREENED_BYTES`` 140: one screened decision's names and numbers.
 * ``STATISTIC_BYTES`` 100: one feature's row of group means, tests and flags.
 * ``ACTIVE_FEATURES`` 100 per layer and decision, at ``ACTIVATION_BYTES`` 16 each: Llama Scope
   was trained for 50 active features, Gemma Scope's canonical SAEs for about 100.
@@ -18,6 +19,7 @@ from pitboss.studies.model import Study
 TOKEN_BYTES = 4
 DECISION_BYTES = 1_500
 TRIAL_BYTES = 300
+SCREENED_BYTES = 140
 STATISTIC_BYTES = 100
 ACTIVE_FEATURES = 100
 ACTIVATION_BYTES = 16
@@ -27,10 +29,11 @@ class Work(NamedTuple):
     """One experiment with one model.
 
     Args:
-        experiment: ``games``, ``features``, ``pathway``, ``patching`` or ``words``.
+        experiment: ``games``, ``features``, ``pathway``, ``screening``, ``patching`` or ``words``.
         model: The study's name for the model.
         conditions: Prompt conditions or scenes.
-        runs: Games, patched and baseline trials, or features; what the experiment counts.
+        runs: Games, screened decisions, patched and baseline trials, or features; what the
+            experiment counts.
         responses: Most responses that can be generated, all rounds and retries included.
         tokens: Most tokens that can be generated.
         bytes: Most bytes written, uncompressed.
@@ -58,14 +61,31 @@ def workload(study: Study, included: int = 0) -> list[Work]:
         *(_games(study, alias) for alias in study.games.models),
         *(_features(study, alias) for alias in study.features.models),
         _pathway(study),
+        *_screening(study, included),
         _patching(study, included),
         _words(study, included),
     ]
 
 
-def patched_features(study: Study, included: int = 0) -> int:
-    """Most features that the study can patch: ``per_layer`` in every layer, plus the included."""
+def selected_features(study: Study, included: int = 0) -> int:
+    """Most features that the study can select: ``per_layer`` in every layer, plus the included."""
     return len(study.features.layers) * study.features.per_layer + included
+
+
+def screened_features(study: Study, included: int = 0) -> int:
+    """Most features that the study screens; 0 without a screening."""
+    if study.screening is None:
+        return 0
+    if study.screening.features == "selected":
+        return selected_features(study, included)
+    return len(study.features.layers) * sae_release(study.models[study.screening.model].sae).d_sae
+
+
+def patched_features(study: Study, included: int = 0) -> int:
+    """Most features that the study can patch: the selected ones, or as many as are confirmed."""
+    if study.patching.confirm is None:
+        return selected_features(study, included)
+    return min(study.patching.confirm, screened_features(study, included))
 
 
 def patching_runs(study: Study, features: int) -> tuple[int, int]:
@@ -138,6 +158,29 @@ def _pathway(study: Study) -> Work:
         f"{pathway.bankruptcies + pathway.stops} games × {pathway.max_rounds} rounds × "
         f"{len(pathway.layers)} layers × {ACTIVE_FEATURES} active × {ACTIVATION_BYTES} bytes",
     )
+
+
+def _screening(study: Study, included: int) -> list[Work]:
+    screening = study.screening
+    if screening is None:
+        return []
+    features = screened_features(study, included)
+    values, prompts = len(screening.values), len(screening.prompts)
+    runs = features * values * prompts
+    most = "" if screening.features == "all" else "≤ "
+    return [
+        Work(
+            "screening",
+            screening.model,
+            prompts,
+            runs,
+            0,
+            0,
+            runs * SCREENED_BYTES,
+            f"{most}{features:,} features × {values} values × {prompts} prompts, one token each, "
+            f"and {SCREENED_BYTES} bytes; generates nothing",
+        )
+    ]
 
 
 def _patching(study: Study, included: int) -> Work:

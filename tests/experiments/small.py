@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 import yaml
 
 from deployments.settings import ROOT
-from pitboss.experiments import effects, features, games, patching, pathway, words
+from pitboss.experiments import (
+    effects,
+    features,
+    games,
+    patching,
+    pathway,
+    ranking,
+    screening,
+    words,
+)
 from pitboss.experiments.lane import Lane
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.store import PartRef, Store
@@ -76,6 +85,10 @@ def run_everything(study: Study, store: Store, lane: Lane) -> None:
         patching.run(lane, store, unit)
     effects.run(study, store)
     words.run(lane, store, words.unit(study, store))
+    for unit in screening.units(study, store) if study.screening else ():
+        screening.run(lane, store, unit)
+    if study.screening:
+        ranking.run(study, store)
 
 
 def parts(store: Store, kinds: Iterable[str]) -> list[PartRef]:

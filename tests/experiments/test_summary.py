@@ -12,7 +12,7 @@ from pitboss.store import Store
 from tests.experiments.small import Whole, parquet_bytes, run_everything
 
 KINDS = ["games", "decisions", "sums", "statistics", "features", "activations", "pathway"]
-KINDS += ["pathway_curve", "trials", "effects", "tokens", "words"]
+KINDS += ["pathway_curve", "trials", "effects", "tokens", "words", "screening", "ranking"]
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
         "games",
         "features",
         "pathway",
+        "screening",
         "patching",
         "words",
     }
@@ -41,6 +42,10 @@ def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
     assert patching["steps"]["trials"]["rows"]["actual"] == 2 * 20 * (2 * features + 1)
     assert patching["steps"]["effects"]["rows"]["actual"] == 2 * 3 * features
     assert games["steps"]["games"]["rows"]["actual"] == 34 * 2
+    screened = found["experiments"]["screening"]["steps"]
+    assert screened["screening"]["rows"]["actual"] == 2 * 256 * 2 * 2
+    assert screened["ranking"]["rows"]["actual"] == found["screened"]["features"] == 2 * 256
+    assert found["screened"]["planted_causal_leading"] == found["screened"]["planted_causal"] == 24
     assert 0.9 < games["valid_responses"]["rate"] <= 1
     assert patching["wall_seconds"] > 0 and patching["rows_per_second"] > 0
     assert json.loads((copy.store.path / "summary.json").read_text()) == found
@@ -62,6 +67,7 @@ def test_a_second_run_computes_nothing(copy: Whole, monkeypatch: pytest.MonkeyPa
     before = untouched()
     monkeypatch.setattr("pitboss.engine.Engine.run", _refuse)
     monkeypatch.setattr("pitboss.experiments.lane.load_sae", _refuse)
+    monkeypatch.setattr("pitboss.experiments.screening.Screen", _refuse)
     run_everything(copy.study, copy.store, copy.lane)
     assert untouched() == before
 
@@ -82,6 +88,8 @@ def _refuse(*_: object, **__: object) -> None:
         ("trials", "one bit"),
         ("effects", "lost"),
         ("tokens", "cut short"),
+        ("screening", "one bit"),
+        ("ranking", "lost"),
     ],
 )
 def test_a_damaged_part_is_named_and_repaired_with_the_same_bytes(

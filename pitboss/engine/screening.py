@@ -1,0 +1,354 @@
+"""What a patch does to a decision that the first token makes, computed instead of sampled.
+
+A patch at block l changes nothing below it and, at the last prompt token, nothing but this token's
+residual stream. So one row of one token answers for one patch: the clean stream after block l plus
+the change, run through blocks l + 1 and up against the prompt's shared keys and values, gives the
+logits from which the first token would be drawn.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from pitboss.engine.architecture import architecture
+from pitboss.engine.compiled import fast_path
+from pitboss.engine.forward import Forward, RotaryTable, cap
+from pitboss.engine.prefix import BUCKET, PrefixStore
+from pitboss.engine.stack import Stack
+from pitboss.engine.transfer import to_device
+from pitboss.errors import BadInput, PitbossError
+from pitboss.models.loading import LoadedModel
+from pitboss.saes.loading import SaeLayer
+
+# Rows of a batch whose logits over the whole vocabulary are in memory at once.
+_UNEMBEDDED = 1024
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decisions:
+    """How the first token decides, for an array of rows of any shape.
+
+    Attributes:
+        choices: Names of the choices.
+        log_mass: [..., choices] log Σ exp(logit) over the tokens of each choice.
+        log_total: [...] the same over the whole vocabulary, or None where it was not computed.
+    """
+
+    choices: tuple[str, ...]
+    log_mass: Floats
+    log_total: Floats | None
+
+    @property
+    def log_p(self) -> Floats:
+        """[..., choices] log-probabilities; among the choices alone without `log_total`."""
+        total = self.log_total
+        return self.log_mass - (_log_sum_exp(self.log_mass) if total is None else total)[..., None]
+
+    @property
+    def decided(self) -> Floats | None:
+        """[...] probability that the first token is one of any choice; None without `log_total`."""
+        return None if self.log_total is None else np.exp(self.log_p).sum(-1)
+
+    def log_odds(self, of: str, against: str) -> Floats:
+        """[...] log of the odds of one choice against another."""
+        a, b = self.choices.index(of), self.choices.index(against)
+        return np.asarray(self.log_mass[..., a] - self.log_mass[..., b])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Screened:
+    """Patched decisions of one layer's features.
+
+    Attributes:
+        decisions: Of shape [prompts, values, features].
+        unchanged: bool [prompts, values, features]: the change is exactly 0, so the decision is the
+            unpatched one and was not computed again.
+    """
+
+    decisions: Decisions
+    unchanged: NDArray[np.bool_]
+
+
+class Screen:
+    """The prompts of a screening on one model and device.
+
+    Args:
+        loaded: The model.
+        width: Rows of every matrix product.
+        prompts: Token ids of each prompt.
+        choices: Choice → the tokens that make it, the same for all prompts.
+        mass: Compute probabilities over the whole vocabulary. Without it only the choices' own
+            logits are computed, which saves the unembedding of all other tokens; log-odds are the
+            same bits either way.
+        fast: As of `Engine`.
+
+    Attributes:
+        unpatched: Decisions of shape [prompts], over the whole vocabulary whatever `mass` is.
+
+    Raises:
+        BadInput: There is no prompt or choice, or a choice's tokens do not exist.
+        PitbossError: The device has no room for batches of this width.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        width: int,
+        prompts: Sequence[tuple[int, ...]],
+        choices: Mapping[str, Sequence[int]],
+        mass: bool = True,
+        fast: bool | None = None,
+    ) -> None:
+        self.loaded, self.width, self.mass = loaded, width, mass
+        self.arch = arch = architecture(loaded.model)
+        _check(width, prompts, choices, arch.vocab)
+        self.prompts, self.choices = tuple(prompts), tuple(choices)
+        self._spans = np.cumsum([0, *(len(tokens) for tokens in choices.values())])
+        device = loaded.device
+        tokens = torch.tensor([t for tokens in choices.values() for t in tokens], device=device)
+        self._tokens, self._forward = tokens, Forward(arch)
+        try:
+            with torch.inference_mode():
+                self._directions = arch.unembed[tokens].float()
+                like = arch.embed(torch.zeros(1, dtype=torch.int64, device=device))
+                capacity = -(-max(map(len, prompts)) // BUCKET) * BUCKET
+                rotary = RotaryTable(arch, capacity, like)
+                prefix = PrefixStore(arch, rotary, len(prompts), capacity, like)
+                self._stack = Stack(
+                    arch,
+                    rotary,
+                    prefix,
+                    width=width,
+                    slots=width,
+                    token_capacity=0,
+                    shared=True,
+                    fast=fast_path(device, arch.head_dim, fast),
+                )
+                prefix.fill(dict(enumerate(self.prompts)))
+                self._first_step = torch.zeros(width, dtype=torch.int64, device=device)
+                self._position = torch.tensor([len(p) - 1 for p in prompts], device=device)
+                self._seated: list[int] = []
+                self._clean, self.unpatched = self._run_unpatched()
+        except torch.OutOfMemoryError as error:
+            raise self._too_wide(error) from error
+
+    def clean(self, layer: int) -> torch.Tensor:
+        """Unpatched residual stream at each prompt's last token after this block: [prompts, d]."""
+        return self._clean[layer]
+
+    def change(self, sae: SaeLayer, values: torch.Tensor) -> torch.Tensor:
+        """value − activation of every feature of an SAE, float32 [prompts, values, features].
+
+        Args:
+            sae: On this screen's device.
+            values: float32 [values, features], what the features are set to.
+        """
+        with torch.inference_mode():
+            own = sae.encode(self.clean(sae.layer).float())
+            return values.to(own.device)[None] - own[:, None]
+
+    @torch.inference_mode()
+    def run(self, layer: int, dec: torch.Tensor, change: torch.Tensor) -> Screened:
+        """Decisions after x ← x + change · dec at block `layer` of the last prompt token.
+
+        The sum is computed in float32 and rounded once to the model's number format, as a patch of
+        the engine is. The host waits for the device twice: for the number of rows that change
+        anything, and for the results.
+
+        Args:
+            dec: float32 [features, d_model], decoder rows.
+            change: float32 [prompts, values, features], such as value − activation.
+
+        Raises:
+            BadInput: The layer does not exist, or shapes do not fit.
+            PitbossError: The device has no room for batches of this width.
+        """
+        self._check_run(layer, dec, change)
+        device = self.loaded.device
+        dec, change = dec.to(device), change.to(device)
+        try:
+            rows = change.flatten().nonzero().squeeze(1)
+            per_prompt = (change != 0).flatten(1).sum(1).tolist()
+            places = np.repeat(np.arange(len(self.prompts)), per_prompt).tolist()
+            found = [
+                self._batch(layer, dec, change, rows[at : at + self.width], places[at:])
+                for at in range(0, len(places), self.width)
+            ]
+            logits, others = self._to_host(found)
+        except torch.OutOfMemoryError as error:
+            raise self._too_wide(error) from error
+        index = rows.cpu().numpy()
+        return self._screened(tuple(change.shape), index, logits[: len(index)], others)
+
+    def _batch(
+        self,
+        layer: int,
+        dec: torch.Tensor,
+        change: torch.Tensor,
+        rows: torch.Tensor,
+        places: list[int],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """One batch of changed rows, filled up to the width with copies of its last."""
+        places = places[: self.width]
+        if missing := self.width - len(rows):
+            rows = torch.cat((rows, rows[-1:].expand(missing)))
+            places = places + places[-1:] * missing
+        prompt, feature = rows // change[0].numel(), rows % change.shape[-1]
+        size = change.flatten().index_select(0, rows)
+        x = self.clean(layer).index_select(0, prompt).float()
+        x = x + size[:, None] * dec.index_select(0, feature)
+        x = self._above(layer, x.to(self.loaded.dtype), places, prompt)
+        return self._read(x, self.mass)
+
+    def _above(
+        self, layer: int, x: torch.Tensor, places: list[int], prompt: torch.Tensor
+    ) -> torch.Tensor:
+        """Residual stream [width, d_model] after the last block, given that after `layer`."""
+        self._seat(places, prompt)
+        for index in range(layer + 1, len(self.arch.blocks)):
+            x = self._stack.block(index, x)
+        return x
+
+    def _seat(self, places: list[int], prompt: torch.Tensor) -> None:
+        if places != self._seated:
+            self._stack.seat(places)
+            self._seated = places
+        self._stack.begin(self._position.index_select(0, prompt), self._first_step)
+
+    def _read(self, x: torch.Tensor, mass: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits [width, tokens] of the choices' tokens; log Σ exp over all others [width].
+
+        The choices' logits are products in float32 of the normed stream with their rows of the
+        unembedding: a logit of 20 in bfloat16 is a multiple of 1/8, too coarse for a small shift.
+        """
+        normed = self._forward.norm(x, self.arch.norm)
+        logits = cap(F.linear(normed.float(), self._directions), self.arch.logit_softcap)
+        if not mass:
+            return logits, None
+        others = [self._others(some) for some in normed.split(_at_once(self.width))]
+        return logits, torch.cat(others)
+
+    def _others(self, normed: torch.Tensor) -> torch.Tensor:
+        every = cap(F.linear(normed, self.arch.unembed), self.arch.logit_softcap)
+        return every.index_fill_(1, self._tokens, -torch.inf).logsumexp(-1)
+
+    def _run_unpatched(self) -> tuple[list[torch.Tensor], Decisions]:
+        device, prompts = self.loaded.device, range(len(self.prompts))
+        streams: list[list[torch.Tensor]] = []
+        read: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        for start in range(0, len(self.prompts), self.width):
+            places = list(prompts[start : start + self.width])
+            n = len(places)
+            places += places[-1:] * (self.width - n)
+            last = torch.tensor([self.prompts[place][-1] for place in places])
+            x = self.arch.embed(to_device(last, device))
+            self._seat(places, to_device(torch.tensor(places), device))
+            after = []
+            for index in range(len(self.arch.blocks)):
+                x = self._stack.block(index, x)
+                after.append(x[:n].clone())
+            streams.append(after)
+            logits, others = self._read(x, True)
+            read.append((logits[:n], None if others is None else others[:n]))
+        clean = [torch.cat(parts) for parts in zip(*streams, strict=True)]
+        return clean, self._decisions(*self._to_host(read))
+
+    def _to_host(
+        self, found: list[tuple[torch.Tensor, torch.Tensor | None]]
+    ) -> tuple[Floats, Floats | None]:
+        """All batches' logits and log-sums as float64 arrays; no rows when there is no batch."""
+        logits = [logits for logits, _ in found]
+        others = [other for _, other in found if other is not None]
+        if not logits:
+            return np.zeros((0, len(self._tokens))), None
+        host = torch.cat(logits).cpu().numpy().astype(np.float64)
+        return host, torch.cat(others).cpu().numpy().astype(np.float64) if others else None
+
+    def _decisions(self, logits: Floats, others: Floats | None) -> Decisions:
+        parts = [logits[:, a:b] for a, b in zip(self._spans, self._spans[1:], strict=False)]
+        log_mass = np.stack([_log_sum_exp(part) for part in parts], axis=-1)
+        total = None
+        if others is not None:
+            total = np.logaddexp(_log_sum_exp(log_mass), others)
+        return Decisions(self.choices, log_mass, total)
+
+    def _screened(
+        self,
+        shape: tuple[int, ...],
+        index: NDArray[np.int64],
+        logits: Floats,
+        others: Floats | None,
+    ) -> Screened:
+        """The computed rows in their places, the unpatched decision everywhere else."""
+        here = self._decisions(logits, None if others is None else others[: len(index)])
+        clean = self.unpatched
+        log_mass = np.broadcast_to(
+            clean.log_mass[:, None, None], (*shape, len(self.choices))
+        ).copy()
+        log_mass.reshape(-1, len(self.choices))[index] = here.log_mass
+        total = None
+        if self.mass and clean.log_total is not None:
+            total = np.broadcast_to(clean.log_total[:, None, None], shape).copy()
+            if here.log_total is not None:
+                total.reshape(-1)[index] = here.log_total
+        unchanged = np.ones(shape, dtype=bool)
+        unchanged.reshape(-1)[index] = False
+        return Screened(Decisions(self.choices, log_mass, total), unchanged)
+
+    def _check_run(self, layer: int, dec: torch.Tensor, change: torch.Tensor) -> None:
+        blocks, d_model = len(self.arch.blocks), self.arch.d_model
+        if not 0 <= layer < blocks:
+            raise BadInput(f"layer {layer} does not exist in a model of {blocks} blocks")
+        if dec.dim() != 2 or dec.shape[1] != d_model:
+            raise BadInput(f"decoder rows must be [features, {d_model}], not {tuple(dec.shape)}")
+        wanted = (len(self.prompts), len(dec))
+        if change.dim() != 3 or (change.shape[0], change.shape[2]) != wanted:
+            raise BadInput(
+                f"changes must be [{wanted[0]} prompts, values, {wanted[1]} features], not "
+                f"{tuple(change.shape)}"
+            )
+
+    def _too_wide(self, error: torch.OutOfMemoryError) -> PitbossError:
+        # Not OutOfMemory: that is tried again with fewer slots, and here every slot is a row.
+        return PitbossError(
+            f"The device has no room for screening {self.width} rows at once: {error}",
+            where=str(self.loaded.device),
+            next="Free it from other programs, or set a smaller screening.width.",
+        )
+
+
+def _check(
+    width: int,
+    prompts: Sequence[tuple[int, ...]],
+    choices: Mapping[str, Sequence[int]],
+    vocab: int,
+) -> None:
+    tokens = [token for of_choice in choices.values() for token in of_choice]
+    if width < 1:
+        raise BadInput(f"a screening needs a width of 1 or more, not {width}")
+    if not prompts or not all(prompts):
+        raise BadInput("a screening needs at least one prompt, and each at least one token")
+    if len(choices) < 2 or not all(len(of_choice) for of_choice in choices.values()):
+        raise BadInput(f"a screening needs two choices or more, each with tokens, not {choices}")
+    if len(set(tokens)) < len(tokens) or not all(0 <= token < vocab for token in tokens):
+        raise BadInput(
+            f"the choices' tokens must differ and lie below the vocabulary's {vocab}: {choices}"
+        )
+
+
+def _at_once(width: int) -> int:
+    """Rows unembedded together: a divisor of the width, so that all products have one shape."""
+    return next(n for n in range(min(width, _UNEMBEDDED), 0, -1) if width % n == 0)
+
+
+def _log_sum_exp(x: Floats) -> Floats:
+    """Over the last axis."""
+    top = x.max(-1, keepdims=True)
+    return np.asarray(np.log(np.exp(x - top).sum(-1)) + top[..., 0])
