@@ -83,7 +83,7 @@ def _projector(basis: torch.Tensor) -> torch.Tensor:
     return (rows.T @ torch.linalg.solve(rows @ rows.T, rows)).float()
 
 
-def _arms(positions: Positions) -> dict[str, tuple[Patches, Textbook]]:
+def arms_of(positions: Positions) -> dict[str, tuple[Patches, Textbook]]:
     """Name → what the engine is given, and the formula it stands for."""
     u = ONE / ONE.norm()
     donor = 4 * _random(D, seed=5)
@@ -174,7 +174,7 @@ def run(loaded: LoadedModel, rows: list[Row], **settings: object) -> dict[str, G
 def test_every_intervention_is_its_textbook_formula_alone_and_beside_all_others(
     loaded: LoadedModel, prompts: Prompts, positions: Positions
 ) -> None:
-    arms = _arms(positions)
+    arms = arms_of(positions)
     rows = [
         Row(name, prompts[i % len(prompts)], name, GREEDY, patches)
         for i, (name, (patches, _)) in enumerate(arms.items())
@@ -233,7 +233,7 @@ def test_a_dose_of_nothing_changes_no_bit(loaded: LoadedModel, prompts: Prompts)
 
 
 def test_the_order_of_patches_is_of_no_consequence(loaded: LoadedModel, prompts: Prompts) -> None:
-    patches = _arms("prompt_last_and_generated")["mixed"][0]
+    patches = arms_of("prompt_last_and_generated")["mixed"][0]
     rows = [
         Row("forward", prompts[0], "x", GREEDY, patches),
         Row("backward", prompts[0], "x", GREEDY, patches[::-1]),
