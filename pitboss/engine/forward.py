@@ -56,7 +56,7 @@ class Forward:
         if block.q_norm is not None and block.k_norm is not None:
             q, k = self.norm(q, block.q_norm), self.norm(k, block.k_norm)
         turn = cos[position][:, None], sin[position][:, None]
-        return Heads(rotate(q, *turn), rotate(k, *turn), v.contiguous())
+        return Heads(rotate(q, *turn), rotate(k, *turn), v)
 
     def after(self, x: torch.Tensor, mixed: torch.Tensor, block: Block) -> torch.Tensor:
         """Add the attention's output [rows, heads·head_dim], then the MLP's."""
@@ -64,12 +64,15 @@ class Forward:
         if block.after_attention is not None:
             added = self.norm(added, block.after_attention)
         x = x + added
-        gate, up = F.linear(self.norm(x, block.before_mlp), block.gate_up).chunk(2, dim=-1)
-        gate = F.gelu(gate, approximate="tanh") if self.gelu else F.silu(gate)
-        added = F.linear(gate * up, block.down)
+        added = F.linear(self.hidden(x, block), block.down)
         if block.after_mlp is not None:
             added = self.norm(added, block.after_mlp)
         return x + added
+
+    def hidden(self, x: torch.Tensor, block: Block) -> torch.Tensor:
+        """Activations inside the MLP [rows, d_mlp]."""
+        gate, up = F.linear(self.norm(x, block.before_mlp), block.gate_up).chunk(2, dim=-1)
+        return (F.gelu(gate, approximate="tanh") if self.gelu else F.silu(gate)) * up
 
     def logits(self, x: torch.Tensor, norm: torch.Tensor, unembed: torch.Tensor) -> torch.Tensor:
         """Next-token logits [rows, vocab] in the model's dtype, before any soft cap."""

@@ -88,7 +88,7 @@ def prefix_attention(
 def own_attention(
     q_ptr, k_ptr, v_ptr, own_k_ptr, own_v_ptr, prefix_k_ptr, prefix_v_ptr, out_ptr, lse_ptr,
     mixed_ptr, place_ptr, length_ptr, position_ptr, step_ptr,
-    own_capacity, prefix_capacity, scale, softcap, window,
+    v_stride, own_capacity, prefix_capacity, scale, softcap, window,
     KV_HEADS: tl.constexpr, GROUP: tl.constexpr, GROUP_PAD: tl.constexpr, DIM: tl.constexpr,
     BLOCK: tl.constexpr, KEEP: tl.constexpr, SHARED: tl.constexpr,
     HAS_CAP: tl.constexpr, HAS_WINDOW: tl.constexpr, PRECISION: tl.constexpr,
@@ -104,8 +104,8 @@ def own_attention(
     ok = head < GROUP
     at = slot * (KV_HEADS * GROUP) + kv * GROUP + head
     q = tl.load(q_ptr + at[:, None] * DIM + d[None, :], mask=ok[:, None], other=0.0)
-    new = (slot * KV_HEADS + kv) * DIM + d
-    k_new, v_new = tl.load(k_ptr + new), tl.load(v_ptr + new)
+    k_new = tl.load(k_ptr + (slot * KV_HEADS + kv) * DIM + d)
+    v_new = tl.load(v_ptr + slot * v_stride + kv * DIM + d)
     # The present token is taken from registers: what is stored here is read at later steps only.
     score = tl.sum(q.to(tl.float32) * k_new.to(tl.float32)[None, :], 1) * scale
     top = _capped(score, softcap, HAS_CAP)

@@ -159,7 +159,8 @@ class Runner:
         raw = stack.raw_logits(x)
         if self.keep_logits:
             self._keep(cap(raw, self.arch.logit_softcap))
-        tokens = sample(raw, step, self.buffers, self.eos, self.arch.logit_softcap, wide)
+        softcap = self.arch.logit_softcap
+        tokens = sample(raw, step, self.buffers, self.eos, softcap, wide, stack.fast)
         self.token.copy_(tokens)
         self.step_no.copy_(step + 1)
         ints["fresh"].zero_()

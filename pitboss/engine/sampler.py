@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from pitboss.engine.buffers import RowBuffers
+from pitboss.engine.compiled import compiled
 from pitboss.engine.forward import cap
 from pitboss.engine.noise import gumbel
 
@@ -22,6 +23,7 @@ def sample(
     eos: torch.Tensor,
     softcap: float | None,
     wide: bool,
+    fast: bool = False,
 ) -> torch.Tensor:
     """The next token of every row.
 
@@ -31,6 +33,7 @@ def sample(
         eos: int64 [n], ids that may not come before a row's `min_new` tokens.
         softcap: The model's soft cap of its logits.
         wide: Whether some row keeps more than NARROW tokens.
+        fast: Compile what eager kernels do badly.
 
     Returns:
         int64 [rows].
@@ -38,19 +41,24 @@ def sample(
     if len(eos):
         too_early = (step < buffers.ints["min_new"])[:, None]
         raw[:, eos] = raw[:, eos].masked_fill(too_early, -torch.inf)
+    ints, floats = buffers.ints, buffers.floats
+    words = torch.stack([ints["word0"], ints["word1"]], dim=1)
+    settings = step, floats["temperature"], ints["top_k"], floats["top_p"], words
     vocab = raw.shape[1]
-    values, tokens = largest(raw, min(NARROW, vocab))
-    drawn = _draw(_capped(values, softcap), tokens, step, buffers)
+    values, tokens = largest(raw, min(NARROW, vocab), fast)
+    draw = compiled(_draw) if fast else _draw
+    drawn = draw(_capped(values, softcap), tokens, *settings)
     if not wide or vocab <= NARROW:
         return drawn
     values, tokens = raw.sort(dim=-1, descending=True, stable=True)
-    top_k = buffers.ints["top_k"]
-    keeps_more = (top_k == 0) | (top_k > NARROW)
-    every = _draw(_capped(values, softcap), tokens, step, buffers)
+    keeps_more = (ints["top_k"] == 0) | (ints["top_k"] > NARROW)
+    every = _draw(_capped(values, softcap), tokens, *settings)
     return torch.where(keeps_more, every, drawn)
 
 
-def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def largest(
+    logits: torch.Tensor, k: int, fast: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest of [rows, vocab], in falling order, and their ids.
 
     In a large vocabulary only the k groups of tokens with the largest maxima are searched: each of
@@ -62,13 +70,18 @@ def largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         return values, tokens
     if vocab % _GROUP:
         logits = F.pad(logits, (0, _GROUP - vocab % _GROUP), value=-torch.inf)
-    grouped = logits.view(rows, -1, _GROUP)
-    _, groups = grouped.amax(-1).topk(k, dim=-1, sorted=False)
+    maxima = compiled(_maxima)(logits) if fast else _maxima(logits)
+    _, groups = maxima.topk(k, dim=-1, sorted=False)
     groups = groups.sort(dim=-1).values  # ties among tokens are broken in the order of their ids
     inside = torch.arange(_GROUP, device=logits.device)
     tokens = (groups[:, :, None] * _GROUP + inside).view(rows, -1)
     values, at = logits.gather(1, tokens).topk(k, dim=-1)
     return values, tokens.gather(1, at)
+
+
+def _maxima(logits: torch.Tensor) -> torch.Tensor:
+    """The largest of each group of tokens, [rows, groups]."""
+    return logits.view(len(logits), -1, _GROUP).amax(-1)
 
 
 def _capped(values: torch.Tensor, softcap: float | None) -> torch.Tensor:
@@ -77,12 +90,16 @@ def _capped(values: torch.Tensor, softcap: float | None) -> torch.Tensor:
 
 
 def _draw(
-    values: torch.Tensor, tokens: torch.Tensor, step: torch.Tensor, buffers: RowBuffers
+    values: torch.Tensor,
+    tokens: torch.Tensor,
+    step: torch.Tensor,
+    temperature: torch.Tensor,
+    top_k: torch.Tensor,
+    top_p: torch.Tensor,
+    words: torch.Tensor,
 ) -> torch.Tensor:
     """One token of each row from candidates [rows, n] in falling order of their logits."""
     n = values.shape[1]
-    temperature, top_k = buffers.floats["temperature"], buffers.ints["top_k"]
-    words = torch.stack([buffers.ints["word0"], buffers.ints["word1"]], dim=1)
     # With k = 1 a greedy row takes the same path as a sampled one.
     greedy = temperature == 0
     values = values / torch.where(greedy, 1.0, temperature)[:, None]
@@ -91,7 +108,6 @@ def _draw(
     values = values.masked_fill(rank >= limit[:, None], -torch.inf)
     probability = values.softmax(-1)
     before = probability.cumsum(-1) - probability
-    outside = before >= buffers.floats["top_p"][:, None]
-    values = values.masked_fill(outside & (rank > 0), -torch.inf)
+    values = values.masked_fill((before >= top_p[:, None]) & (rank > 0), -torch.inf)
     score = values.double() + gumbel(words, step, tokens)
     return tokens.gather(1, score.argmax(-1, keepdim=True)).squeeze(1)

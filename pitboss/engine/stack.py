@@ -46,8 +46,8 @@ class Stack:
             from pitboss.engine.fast_attention import FastAttention  # needs Triton
 
             self.attention = FastAttention(arch, prefix, own, width, shared)
-            self._before, self._after = compiled(forward.before), compiled(forward.after)
-            self._logits = compiled(forward.logits)
+            self._before, self._hidden = compiled(forward.before), compiled(forward.hidden)
+            self._after, self._logits = compiled(forward.after), compiled(forward.logits)
         else:
             self.attention = PlainAttention(arch, prefix, own, width, shared)
             self._before, self._after = forward.before, forward.after
@@ -68,10 +68,18 @@ class Stack:
         self.attention.begin(position, step)
 
     def block(self, index: int, x: torch.Tensor) -> torch.Tensor:
-        """Residual stream [width, d_model] after block `index`, given the one before it."""
-        weights = self.arch.blocks[index]
-        q, k, v = self._before(x, weights, self.position, self.rotary.cos, self.rotary.sin)
-        return self._after(x, self.attention(index, q, k, v), weights)
+        """Residual stream [width, d_model] after block `index`, given the one before it.
+
+        On the fast path the memory of x may be used for the result.
+        """
+        block = self.arch.blocks[index]
+        q, k, v = self._before(x, block, self.position, self.rotary.cos, self.rotary.sin)
+        mixed = self.attention(index, q, k, v)
+        if not self.fast or block.after_attention is not None:
+            return self._after(x, mixed, block)
+        # Where a product is added to the stream as it is, cuBLAS does it in place.
+        x.addmm_(mixed, block.o.t())
+        return x.addmm_(self._hidden(x, block), block.down.t())
 
     def raw_logits(self, x: torch.Tensor) -> torch.Tensor:
         """Next-token logits [width, vocab] in the model's dtype, before any soft cap."""
