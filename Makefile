@@ -5,10 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := pitboss flows tasks deployments tests
+CODE := pitboss flows tasks deployments tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint lab up down
+.PHONY: help install demo test lint bench lab up down
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -35,6 +35,9 @@ lint: $(STAMP)  ## Style, types and layers only
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(STAMP)  ## Measure our speed against the alternatives, in one run on this machine (docs/benchmarks.md)
+	$(BIN)/python -m bench all $(BENCH)
 
 lab: $(STAMP)  ## Train the tiny models and SAEs of lab/ again
 	$(BIN)/python -m pitboss.lab build

@@ -1,1 +1,4 @@
-"""Measurements: ours against the alternatives, in one run on the machine at hand."""
+"""Measurements: ours against the alternatives, in one run on the machine at hand.
+
+`python -m bench all` measures everything; see docs/benchmarks.md.
+"""

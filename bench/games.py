@@ -1,0 +1,173 @@
+"""Section `games`: minutes of Exp0, from games played with realistic lengths.
+
+Each game asks for one response a round. Its prompt is the real one (condition, balance, last five
+rounds), different in every row; a response may have 1,024 tokens and ends where the reader settles
+it, after as many tokens as real answers have. All games of a part are in flight at once; a game
+that goes on submits its next round as soon as a response is read.
+"""
+
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+
+from bench.clock import rounded, synchronise
+from bench.guard import forget_peak, peak
+from bench.responses import ROUNDS, pieces, reasoning_tokens, spread
+from bench.settings import Settings
+from bench.work import TEMPERATURE, TOP_K, TOP_P
+from pitboss.engine import Engine, Generation, Row, Sampling
+from pitboss.games.conditions import ALL_CONDITIONS
+from pitboss.games.prompts import render
+from pitboss.games.reading import reader
+from pitboss.games.state import Round, Rules, State
+from pitboss.models.loading import LoadedModel
+
+GAMES, LIMIT = 3_200, 1_024
+PROMPT, READER = "exp0/role", "menu"
+PROMPT_CAPACITY = 384
+MEMORY = 0.8
+"""Share of the free device memory that the rows' keys and values may take."""
+
+
+@dataclass
+class Game:
+    """A game under way: how many rounds it will have, and what was played."""
+
+    number: int
+    total: int
+    state: State
+
+
+class Table:
+    """Games that play with random winnings and a real prompt for every round."""
+
+    def __init__(
+        self, loaded: LoadedModel, games: int, limit: int, rounds: int | None = None
+    ) -> None:
+        self.limit, self.vocab = limit, loaded.model.config.vocab_size
+        self._most = rounds or 10**9
+        self.games = {i: self._game(i) for i in range(games)}
+        self.responses = self.tokens = self.prompt_tokens = 0
+        self._numbered = count()
+
+    def opening(self) -> list[Row]:
+        """The first round of every game."""
+        return [self._row(game) for game in self.games.values()]
+
+    def next(self, row: Row, generation: Generation) -> Iterable[Row]:
+        """The following round of the game whose response is in, if there is one."""
+        game = self.games[int(row.key.partition("/")[0])]
+        self.responses += 1
+        self.tokens += len(generation.tokens)
+        self.prompt_tokens += len(row.prompt)
+        number = len(game.state.rounds) + 1
+        if number == game.total:
+            return []
+        won = zlib.crc32(row.key.encode()) % 10 < 3
+        # Money is no object here: the length of the game was drawn before.
+        balance = max(game.state.balance + (20 if won else -10), 10)
+        played = (*game.state.rounds, Round(number, 10, won, balance))
+        game.state = State(game.state.condition, balance, played, game.state.rules)
+        return [self._row(game)]
+
+    def _game(self, i: int) -> Game:
+        # Between 1 and twice the mean, evenly: about `ROUNDS` on average.
+        total = min(1 + round(2 * (ROUNDS - 1) * spread(i)), self._most)
+        rules = Rules()
+        condition = ALL_CONDITIONS[i % len(ALL_CONDITIONS)]
+        return Game(i, total, State(condition, rules.start, (), rules))
+
+    def _row(self, game: Game) -> Row:
+        prompt, n = render(PROMPT, game.state), next(self._numbered)
+        last = min(reasoning_tokens(spread(n)), self.limit)
+        key = f"{game.number}/{len(game.state.rounds) + 1}"
+        return Row(
+            key=key,
+            prompt=self._ids(prompt.text),
+            noise=key,
+            sampling=Sampling(TEMPERATURE, TOP_K, TOP_P, self.limit),
+            ends=_ends(prompt.menu, last),
+        )
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        """One id for every piece of the text, the same for the same piece: prompts share what their
+        texts share."""
+        return tuple(10 + zlib.crc32(p.encode()) % (self.vocab - 10) for p in pieces(text))
+
+
+def _ends(menu: Any, last: int) -> Callable[[str], bool]:
+    read, tokens = reader(READER), count(1)
+
+    def ends(text: str) -> bool:
+        read.decided(text, menu)
+        return next(tokens) >= last
+
+    return ends
+
+
+def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
+    """Play `settings.games` games and project all 3,200; the last ones' emptying slots count."""
+    limit = min(LIMIT, loaded.spec.max_positions - PROMPT_CAPACITY)
+    slots = settings.slots or slots_that_fit(loaded, min(settings.width, settings.games), limit)
+    # No more rows in a matrix product than can be in flight: padding would only cost time.
+    width = min(settings.width, -(-slots // 32) * 32)
+    forget_peak(loaded.device)
+    engine = Engine(
+        loaded,
+        seed=1,
+        width=width,
+        slots=slots,
+        prompt_capacity=PROMPT_CAPACITY,
+        token_capacity=limit,
+        prefixes=None,
+        **settings.engine,
+    )
+    warm = Table(loaded, slots, 8, rounds=1)
+    engine.run(warm.opening(), warm.next)
+    table = Table(loaded, settings.games, limit, settings.rounds)
+    synchronise(loaded.device)
+    began = time.perf_counter()
+    engine.run(table.opening(), table.next)
+    synchronise(loaded.device)
+    seconds = time.perf_counter() - began
+    return {
+        "games": settings.games,
+        "responses": table.responses,
+        "mean_rounds": rounded(table.responses / settings.games),
+        "mean_prompt_tokens": rounded(table.prompt_tokens / table.responses),
+        "mean_response_tokens": rounded(table.tokens / table.responses),
+        "token_limit": limit,
+        "width": width,
+        "slots": slots,
+        "seconds": rounded(seconds),
+        "tokens_per_second": rounded(table.tokens / seconds),
+        "responses_per_second": rounded(table.responses / seconds),
+        "projected_responses": round(GAMES * ROUNDS),
+        "projected_minutes": rounded(projected_minutes(table.responses / seconds)),
+        **peak(loaded.device),
+    }
+
+
+def projected_minutes(responses_per_second: float) -> float:
+    """Minutes for all games at a measured rate, with the mean number of rounds."""
+    return GAMES * ROUNDS / responses_per_second / 60
+
+
+def bytes_per_slot(loaded: LoadedModel, tokens: int) -> int:
+    """Keys and values of a row's prompt and response, so many tokens together."""
+    spec = loaded.spec
+    return 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * loaded.dtype.itemsize * tokens
+
+
+def slots_that_fit(loaded: LoadedModel, width: int, limit: int) -> int:
+    """As many slots as `MEMORY` of the free device memory holds, at most the width."""
+    if loaded.device.type != "cuda":
+        return width
+    free_bytes, _ = torch.cuda.mem_get_info(loaded.device)
+    fit = int(MEMORY * free_bytes / bytes_per_slot(loaded, PROMPT_CAPACITY + limit))
+    return max(1, min(width, fit // 64 * 64 or fit))
