@@ -1,5 +1,6 @@
 """What stays resident on one device while a flow run lasts: the model and the SAEs in use."""
 
+import gc
 from collections import OrderedDict
 from typing import Any
 
@@ -35,6 +36,7 @@ class Lane:
         self.width = study.engine.width
         self._saes: OrderedDict[tuple[int, Gate], SaeLayer] = OrderedDict()
         self._states: tuple[Any, torch.Tensor] | None = None
+        self._engine: tuple[Any, Engine] | None = None
 
     def width_of(self, experiment: str) -> int:
         """Rows of every matrix product of an experiment."""
@@ -52,7 +54,7 @@ class Lane:
         capture_layers: tuple[int, ...] = (),
         saes: dict[int, SaeLayer] | None = None,
     ) -> Engine:
-        """An engine on this lane's model.
+        """An engine on this lane's model; the last one again where the same is asked for.
 
         Args:
             width: Rows of every matrix product; the lane's if None.
@@ -60,18 +62,31 @@ class Lane:
                 the engine takes by itself.
         """
         width = width or self.width
-        return Engine(
-            self.loaded,
-            seed=self.study.seed,
-            width=width,
-            slots=None if slots is None or slots >= width else slots,
-            prompt_capacity=prompt_capacity,
-            token_capacity=token_capacity,
-            prefixes=prefixes,
-            lanes=lanes,
-            capture_layers=capture_layers,
-            saes=saes,
-        )
+        asked: dict[str, Any] = {
+            "width": width,
+            "slots": None if slots is None or slots >= width else slots,
+            "prompt_capacity": prompt_capacity,
+            "token_capacity": token_capacity,
+            "prefixes": prefixes,
+            "lanes": lanes,
+            "capture_layers": capture_layers,
+        }
+        if self._engine is not None and self._engine[0] == asked and saes is None:
+            return self._engine[1]
+        self.forget_engine()
+        made = Engine(self.loaded, seed=self.study.seed, saes=saes, **asked)
+        if saes is None:
+            self._engine = asked, made
+        return made
+
+    def forget_engine(self) -> None:
+        """Free the last engine's memory, which is mostly keys and values of its slots."""
+        if self._engine is None:
+            return
+        self._engine = None
+        gc.collect()
+        if self.loaded.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def sae(self, layer: int, gate: Gate, *, keep: bool = True) -> SaeLayer:
         """The SAE of one layer under a gate, on this lane's device.

@@ -79,6 +79,7 @@ def _captured(
             if generation.states is None:
                 raise Incomplete(f"The engine returned no state of decision {generation.key}.")
             states[place.pop(generation.key)] = generation.states
+    lane.forget_engine()  # SAEs need its room
     if place:
         raise Incomplete(f"{len(place)} of {len(rows)} decisions have no captured state.")
     return states

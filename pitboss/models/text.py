@@ -27,7 +27,7 @@ class TextStream:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._backend: Tokenizer | None = fast_backend(tokenizer)
+        self._backend: Any = fast_backend(tokenizer)
         self._stream = DecodeStream(skip_special_tokens=True) if self._backend else None
         self._tokens: list[int] = []
         self._text = ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pitboss.experiments import games
+from pitboss.experiments import features, games, patching, pathway
 from pitboss.experiments.lane import Lane, open_lane
 from pitboss.experiments.study import open_store
 from pitboss.games.conditions import Condition
@@ -152,3 +152,70 @@ def test_the_chat_model_plays_too(tmp_path: Path) -> None:
     decisions = store.read("decisions").to_pandas()
     assert (decisions["decision"] != "none").mean() > 0.8
     assert set(store.read("games")["outcome"].to_pylist()) <= set(FIRST) | {"aborted", "stuck"}
+
+
+def test_full_responses_go_on_after_the_decision_and_say_the_same(
+    whole: Whole, tmp_path: Path
+) -> None:
+    # The lab's models stop right behind their decision. This reader is certain at a keyword,
+    # and at this temperature there are some in the middle.
+    few = {"conditions": "variable", "repetitions": 1, "max_rounds": 1, "reader": "original-exp2"}
+    few["sampling"] = {"temperature": 2.0, "max_new_tokens": 48}
+    found = []
+    for full in (False, True):
+        study = small_study(games={**few, "full_response": full})
+        store = open_store(study, tmp_path / str(full))
+        for unit in games.units(study, ALIAS):
+            games.run(Lane(study, ALIAS, whole.lane.loaded, []), store, unit)
+        found.append(store.read("decisions").to_pandas().set_index("key"))
+    short, long = found
+    assert "decided" in set(short["finish"]) and "decided" not in set(long["finish"])
+    assert list(short.index) == list(long.index)
+    assert (long["n_tokens"] >= short["n_tokens"]).all()
+    assert long["n_tokens"].sum() > short["n_tokens"].sum()
+    for key, row in short.iterrows():
+        assert long.loc[key, "response"].startswith(row["response"])
+    same = ["decision", "amount", "reason", "read_start", "read_end", "bet", "won", "balance_after"]
+    pd.testing.assert_frame_equal(short[same], long[same])
+
+
+def test_what_ends_a_response_and_the_width_are_part_of_the_keys() -> None:
+    def keys(**sections: dict[str, object]) -> dict[str, str]:
+        study = small_study(**sections)
+        return {
+            "games": games.units(study, ALIAS)[0].key,
+            "pathway": pathway._unit(study, 0, pathway._room(study)).key,
+            "features": features.units(study, ALIAS)[0].key,
+            "patching": patching.baseline_unit(study).key,
+        }
+
+    def changed(**sections: dict[str, object]) -> set[str]:
+        return {name for name, key in keys(**sections).items() if key != before[name]}
+
+    before = keys()
+    own_prompts = {"games", "pathway", "features"}
+    assert changed(games={"full_response": False}, pathway={"full_response": False}) == set()
+    assert changed(games={"full_response": True}) == {"games", "features"}
+    assert changed(pathway={"full_response": True}) == {"pathway"}
+    assert changed(engine={"games_width": None}) == changed(engine={"games_width": 128}) == set()
+    assert changed(engine={"games_width": 64}) == own_prompts
+    assert changed(engine={"width": 64}) == own_prompts | {"patching"}
+    assert changed(engine={"width": 64, "games_width": 128}) == {"patching"}
+
+
+def test_games_are_played_at_their_own_width(whole: Whole, tmp_path: Path) -> None:
+    study = small_study(
+        engine={"games_width": 16},
+        games={"conditions": ["variable/GM"], "repetitions": 2, "max_rounds": 2},
+    )
+    store = open_store(study, tmp_path)
+    lane, widths = Lane(study, ALIAS, whole.lane.loaded, []), []
+    for slots in (None, 128, 5):
+        engine = lane.engine(
+            width=lane.width_of("games"), prompt_capacity=64, token_capacity=4, slots=slots
+        )
+        widths.append(sum(engine.slots))
+    assert widths == [16, 16, 5]
+    [unit] = games.units(study, ALIAS)
+    games.run(lane, store, unit, 128)
+    assert store.records("games")[0].facts["slots"] == 16

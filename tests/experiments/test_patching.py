@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pitboss.engine import Row
+from pitboss.engine import Engine, Row
 from pitboss.experiments import patching
 from pitboss.experiments.features import bank_path, load_bank
 from pitboss.experiments.lane import Lane
@@ -150,3 +150,20 @@ def test_reconstructing_with_the_own_value_is_reconstructing_only(
     texts = {g.key: g.text for g in engine.run(rows)}
     for i in range(len(bank)):
         assert texts[f"reconstruct/{i}"] == texts[f"reconstruct_only/{i}"]
+
+
+def test_all_chunks_and_the_baseline_go_through_one_engine(
+    few: tuple[Lane, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane, store = few
+    made = []
+    monkeypatch.setattr(
+        "pitboss.experiments.lane.Engine", lambda *a, **k: made.append(k) or Engine(*a, **k)
+    )
+    for unit in patching.all_units(lane.study, store):
+        patching.run(lane, store, unit)
+    assert len(made) == 1 < len(patching.all_units(lane.study, store))
+    again = patching.baseline_unit(lane.study)
+    (store.path / "parts" / "trials" / f"{again.key}.parquet").unlink()
+    patching.run(lane, store, again, slots=64)
+    assert [k["slots"] for k in made] == [None, 64]

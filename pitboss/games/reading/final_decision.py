@@ -99,6 +99,7 @@ class FinalDecisionWatch:
         """Whether no continuation of this text can change its reading."""
         if not text.startswith(self._text):
             self._restart()
+        known = len(self._lines)
         newline = text.find("\n", len(self._text))
         while newline >= 0:
             self._lines.append(newline + 1)
@@ -107,7 +108,7 @@ class FinalDecisionWatch:
         for start in self._lines:
             if _SETTLED_LINE.match(text, start) or _ECHO.match(text, start):
                 self._settled = True
-        if len(self._lines) > 1:
+        if len(self._lines) > known:
             self._lines = self._open_lines()
         return self._settled
 
