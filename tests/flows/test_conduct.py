@@ -13,6 +13,7 @@ from flows.conduct import Failure, require_pools, run_in_order
 from flows.parts import Part, after_effects, until_patching
 from pitboss.errors import BadInput
 from pitboss.studies.loading import load_study
+from pitboss.studies.model import Study
 from tasks.study import ROOT
 
 
@@ -87,6 +88,44 @@ def test_patching_waits_for_its_lanes_but_needs_only_its_features() -> None:
     for before in ("end games gemma", "end pathway", "end features llama"):
         assert floor.log.index(before) < floor.log.index("start patching 1/2")
     assert {"end patching 1/2", "end patching 2/2"} <= set(floor.log)
+
+
+def screening_first() -> Study:
+    study = load_study(ROOT / "studies" / "demo.yaml")
+    patching = study.patching.model_copy(update={"screen": True, "confirm": 20})
+    return study.model_copy(update={"patching": patching})
+
+
+def test_a_screening_comes_beside_the_words_unless_patching_confirms_what_it_finds() -> None:
+    study = load_study(ROOT / "studies" / "demo.yaml")
+    assert "screening" not in {part.name for part in until_patching(study)}
+    last = after_effects(study)
+    assert [(part.name, part.pool) for part in last] == [("words", "gpu-0"), ("screening", "gpu-1")]
+    floor = Floor(lambda part: Completed())
+    assert conduct(last, floor) == []
+    assert floor.log[:2] == ["start words", "start screening"]
+
+    first = until_patching(screening_first())
+    assert [part.name for part in after_effects(screening_first())] == ["words"]
+    floor = Floor(lambda part: Completed())
+    assert conduct(first, floor) == []
+    for before, after in [
+        ("end features llama", "start screening"),
+        ("end screening", "start patching 1/2"),
+        ("end screening", "start patching 2/2"),
+    ]:
+        assert floor.log.index(before) < floor.log.index(after)
+    floor = Floor(lambda p: Failed(message="no") if p.name == "screening" else Completed())
+    failed = {failure.part.name for failure in conduct(first, floor)}
+    assert failed == {"screening", "patching 1/2", "patching 2/2"}
+
+
+def test_a_screening_without_a_pool_of_its_own_takes_the_first_of_patching() -> None:
+    study = load_study(ROOT / "studies" / "demo.yaml")
+    floor = study.floor.model_copy(update={"screening": None, "patching": ["gpu-7", "gpu-1"]})
+    assert after_effects(study.model_copy(update={"floor": floor}))[1].pool == "gpu-7"
+    without = study.model_copy(update={"screening": None})
+    assert [part.name for part in after_effects(without)] == ["words"]
 
 
 def test_a_part_that_can_never_start_holds_up_nobody() -> None:

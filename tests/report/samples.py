@@ -100,6 +100,30 @@ def effect_table(per_layer: int = 100, n: int = 20) -> pd.DataFrame:
 
 
 @cache
+def ranking(per_layer: int = 32_768) -> pd.DataFrame:
+    """A whole dictionary, most of whose features do nothing here."""
+    random, count = np.random.default_rng(6), len(LAYERS) * per_layer
+    contrast = random.standard_t(2, count) * 0.02
+    still = random.random(count) < 0.6
+    contrast[still] = 0
+    frame = pd.DataFrame(
+        {
+            "model": "lab-llama",
+            "layer": np.repeat(LAYERS, per_layer),
+            "feature": np.tile(np.arange(per_layer), len(LAYERS)),
+            "shift": contrast / 2,
+            "prompt": "exp2/risky",
+            "value_name": "safe",
+            "contrast": contrast,
+            "contrast_prompt": "exp2/safe",
+            "unchanged": still,
+        }
+    )
+    order = np.argsort(-frame["contrast"].abs().to_numpy(), kind="stable")
+    return frame.iloc[order].reset_index(drop=True).assign(rank=np.arange(1, count + 1))
+
+
+@cache
 def words() -> pd.DataFrame:
     random, frames = np.random.default_rng(5), []
     common = ("the", "bet", "balance", "round", "game", "win", "money", "choose", "option", "lose")

@@ -19,6 +19,9 @@ DRAW: dict[str, Callable[[], bytes]] = {
         table := samples.statistics(), samples.selection(table).features
     ),
     "effects": lambda: figures.effects_figure(samples.effect_table(), samples.PLANTED, {(5, 1)}),
+    "screening": lambda: figures.screening_figure(
+        ranked := samples.ranking(), "contrast", {tuple(ranked.loc[3, ["layer", "feature"]])}
+    ),
     "words": lambda: figures.words_figure(samples.words()),
 }
 
@@ -68,6 +71,9 @@ def test_studies_with_one_bet_type_or_three_layers_or_nothing_are_drawn_too() ->
         figures.statistics_figure(table),
         figures.statistics_figure(table.assign(status="not_tested")),
         figures.words_figure(samples.words().iloc[:0]),
+        figures.screening_figure(samples.ranking(40), "shift"),
+        figures.screening_figure(samples.ranking(40).iloc[:0], "shift"),
+        figures.screening_figure(samples.ranking(40).assign(unchanged=True), "contrast"),
     ):
         assert len(pixels(png)) > 100
 
@@ -75,6 +81,11 @@ def test_studies_with_one_bet_type_or_three_layers_or_nothing_are_drawn_too() ->
 def test_planted_features_are_ringed() -> None:
     effects = samples.effect_table(5)
     plain, marked = figures.effects_figure(effects), figures.effects_figure(effects, {(4, 0)})
+    assert near(plain, canvas.GREEN) == 0 and near(marked, canvas.GREEN) > 30
+    ranking = samples.ranking(40)
+    first = [tuple(pair) for pair in ranking[["layer", "feature"]].head(5).to_numpy().tolist()]
+    plain = figures.screening_figure(ranking, "contrast")
+    marked = figures.screening_figure(ranking, "contrast", first)
     assert near(plain, canvas.GREEN) == 0 and near(marked, canvas.GREEN) > 30
 
 

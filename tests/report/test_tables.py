@@ -8,8 +8,10 @@ from pitboss.report.tables import (
     artifact_rows,
     checkpoint_rows,
     coverage_rows,
+    leading_features,
     markdown_table,
     outcome_rows,
+    screened_rows,
     shown,
     strongest_effects,
 )
@@ -84,3 +86,40 @@ def test_checkpoints_count_decisions_by_prompt_and_arm() -> None:
     assert safe["stop rate"] == "67%" and safe["runs/s of the chunk"] == 3
     assert risky["stop rate"] == "" and risky["tokens"] == 6
     assert checkpoint_rows(trials, {})[0]["runs/s of the chunk"] == ""
+
+
+def test_the_leading_features_are_in_the_rankings_order_with_signs() -> None:
+    ranking = samples.ranking(40)
+    rows = leading_features(ranking, 7)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6, 7]
+    first = ranking.iloc[0]
+    assert rows[0]["safe − risky"] == f"{first['contrast']:+.3f}"
+    assert rows[0]["shift"] == f"{first['shift']:+.3f}" and rows[0]["in"] == "exp2/safe"
+    one_value = ranking.assign(contrast=None, contrast_prompt=None)
+    assert leading_features(one_value, 1)[0]["safe − risky"] is None
+
+
+def test_a_checkpoint_of_a_screening_shows_its_largest_shifts() -> None:
+    screened = pd.DataFrame(
+        {
+            "layer": 3,
+            "feature": range(6),
+            "prompt": "exp2/safe",
+            "value_name": "risky",
+            "value": 1.5,
+            "own": 0.25,
+            "p_stop": 0.4,
+            "shift": [0.0, -2.0, 0.5, 1.0, -0.1, 0.2],
+        }
+    )
+    rows = screened_rows(screened, 3)
+    assert [row["feature"] for row in rows] == [1, 3, 2]
+    assert rows[0] == {
+        "layer": 3,
+        "feature": 1,
+        "prompt": "exp2/safe",
+        "value": "risky 1.5",
+        "own activation": 0.25,
+        "P(stop)": "40.0%",
+        "Δ log odds": "-2.000",
+    }

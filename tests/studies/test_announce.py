@@ -119,6 +119,28 @@ def test_planted_features_are_counted_from_their_list(settings, tmp_path, monkey
     assert announce(parse_study(settings)).patching.features == 2 * 300 + 3
 
 
+def test_a_screening_is_counted_and_what_it_confirms_is_patched(unplanted):
+    every = announce(parse_study(unplanted))
+    screening = work(every, "screening")
+    assert (screening.conditions, screening.runs) == (2, 4 * 256 * 2 * 2)
+    assert (screening.responses, screening.tokens) == (0, 0)
+    assert every.runs == sum(w.runs for w in every.work if w.tokens)
+    assert note(every, "Screening computes", "first token")
+    unplanted["patching"] |= {"screen": True, "confirm": "top 50"}
+    confirmed = announce(parse_study(unplanted))
+    assert confirmed.patching.features == 50
+    assert confirmed.patching.runs == 50 * 2 * 2 * 20 + 2 * 20
+    assert note(confirmed, "the 50 that lead its ranking")
+    assert confirmed.fingerprint != every.fingerprint
+    unplanted["patching"]["confirm"] = 5_000  # more than are screened
+    assert announce(parse_study(unplanted)).patching.features == 4 * 256
+    unplanted["screening"] |= {"features": "selected", "values": ["safe"], "rank_by": "shift"}
+    selected = announce(parse_study(unplanted))
+    assert work(selected, "screening").runs == 4 * 300 * 1 * 2
+    assert selected.patching.features == 4 * 300
+    assert "≤ 1,200 features × 1 values × 2 prompts" in selected.as_markdown()
+
+
 def test_a_missing_list_of_planted_features_is_refused(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(planting, "LAB_DIR", tmp_path)
     with pytest.raises(BadInput, match="make lab"):

@@ -92,6 +92,20 @@ def test_a_study_comes_back_from_its_json_unchanged(settings):
         ("floor.patching", [], "floor.patching"),
         ("floor.patching", ["gpu 0"], "floor.patching.0"),
         ("floor.games", {"llama": "gpu-0"}, "games.models needs gemma"),
+        ("screening.model", "gemma", "features.models has only llama"),
+        ("screening.features", "some", "'selected' or 'all'"),
+        ("screening.prompts", ["exp0/planned"], "argues before it decides"),
+        ("screening.prompts", ["exp2/none"], "exp2/risky, exp2/safe"),
+        ("screening.values", ["safe"], "rank_by: contrast needs both values"),
+        ("screening.min_decided_mass", 1.5, "screening.min_decided_mass"),
+        ("screening.chunk", 0, "screening.chunk"),
+        ("screening.width", 0, "screening.width"),
+        ("patching.screen", True, "screen: true and confirm"),
+        ("patching.confirm", 5, "screen: true and confirm"),
+        ("patching.confirm", "best 5", "patching.confirm"),
+        ("patching.confirm", "top 2,0", "patching.confirm"),
+        ("patching.confirm", "top 0", "patching.confirm"),
+        ("floor.screening", "gpu 1", "floor.screening"),
         ("words.prior", 0.0, "words.prior"),
         ("seed", -1, "seed"),
         ("name", "demo/../other", "name"),
@@ -107,6 +121,49 @@ def test_a_wrong_setting_is_refused_and_named(settings, path, value, says):
         parse_study(settings)
     assert says in str(refusal.value)
     assert "nothing has started" in str(refusal.value)
+
+
+@pytest.mark.parametrize("confirm", [2000, "top 2000", "top 2,000", " top  2,000 "])
+def test_what_is_to_be_confirmed_may_be_said_in_words(settings, confirm):
+    settings["patching"] |= {"screen": True, "confirm": confirm}
+    assert parse_study(settings).patching.confirm == 2000
+
+
+def test_screening_finds_candidates_for_the_same_patches_of_the_same_model_only(settings):
+    settings["patching"] |= {"screen": True, "confirm": 10}
+    for change, says in (
+        ({"patching": settings["patching"] | {"mode": "reconstruct"}}, "computes mode delta"),
+        ({"screening": None}, "needs a screening section"),
+    ):
+        with pytest.raises(BadInput, match=says):
+            parse_study(settings | change)
+    settings["features"]["models"] = ["llama", "gemma"]
+    settings["floor"]["features"]["gemma"] = "gpu-1"
+    settings["screening"]["model"] = "gemma"
+    with pytest.raises(BadInput, match="patches llama, but screening.model is gemma"):
+        parse_study(settings)
+    settings["patching"] |= {"screen": False, "confirm": None}
+    assert parse_study(settings).screening.model == "gemma"
+
+
+def test_all_features_have_values_only_from_the_studys_own_statistics(settings):
+    settings["features"] |= {
+        "include": "none",
+        "imported": {
+            "path": "lab/some.json",
+            "space": "sae",
+            "model": "pitboss/lab-llama",
+            "sae": "pitboss/lab-llama-scope",
+            "gate": "sae_lens",
+            "hook_point": "blocks.{layer}.hook_resid_post",
+            "token": "prompt_last",
+            "d_sae": 256,
+        },
+    }
+    with pytest.raises(BadInput, match="statistics of the study's own games"):
+        parse_study(settings)
+    settings["screening"]["features"] = "selected"
+    assert parse_study(settings).screening.with_mass
 
 
 def test_greedy_trials_are_no_replications(settings):
