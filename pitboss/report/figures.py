@@ -159,10 +159,10 @@ def screening_figure(
         for axis in axes:
             empty(axis, "no feature changes anything")
         return picture(figure)
-    for layer, rows in moved.groupby("layer"):
+    first = moved.head(_DOTS)
+    for layer, rows in moved.groupby("layer") if len(first) < len(moved) else ():
         low, high = np.percentile(rows[by], [1, 99])
         axes[0].vlines(layer, low, high, color=PALE, linewidth=4)
-    first = moved.head(_DOTS)
     random = np.random.default_rng(0)  # spreads dots of one layer; fixed, so bytes are the same
     x = first["layer"].to_numpy() + random.uniform(-0.3, 0.3, len(first))
     size = first[by].abs().to_numpy()
@@ -176,7 +176,8 @@ def screening_figure(
     _layer_ticks(axes[0], moved["layer"].to_numpy())
     axes[0].set_xlabel("layer")
     axes[0].set_ylabel("Δ log odds of stopping")
-    below = f"{named}, largest over prompts · bars: 98 %"
+    below = f"{named}, largest over prompts"
+    below += " · bars: 98 %" if len(first) < len(moved) else ""
     title(axes[0], f"{len(moved):,} of {len(ranking):,} features change the odds", below)
     axes[1].set_xscale("log")
     axes[1].set_xlabel("rank")
