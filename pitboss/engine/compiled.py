@@ -38,6 +38,8 @@ def fast_path(device: torch.device, head_dim: int, wanted: bool | None) -> bool:
 def compiled(function: F) -> F:
     """The function compiled for the shapes it is called with; the code is cached on disk."""
     use_compile_cache()
+    # Products that split their inner dimension must not add the parts up in bfloat16.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
     return torch.compile(function, dynamic=False, fullgraph=True)  # type: ignore[return-value]
 

@@ -108,9 +108,18 @@ def own_attention(
     v_new = tl.load(v_ptr + slot * v_stride + kv * DIM + d)
     # The present token is taken from registers: what is stored here is read at later steps only.
     score = tl.sum(q.to(tl.float32) * k_new.to(tl.float32)[None, :], 1) * scale
-    top = _capped(score, softcap, HAS_CAP)
-    total = tl.full([GROUP_PAD], 1.0, tl.float32)
-    acc = tl.zeros([GROUP_PAD, DIM], tl.float32) + v_new.to(tl.float32)[None, :]
+    score = _capped(score, softcap, HAS_CAP)
+    if SHARED:
+        # The prefix's part comes first, so that all loads above the loop are under way at once.
+        lse = tl.load(lse_ptr + at, mask=ok, other=float("-inf"))
+        out = tl.load(out_ptr + at[:, None] * DIM + d[None, :], mask=ok[:, None], other=0.0)
+        top = tl.maximum(score, lse)
+        theirs, mine = tl.exp(lse - top), tl.exp(score - top)
+        total = theirs + mine
+        acc = out.to(tl.float32) * theirs[:, None] + v_new.to(tl.float32)[None, :] * mine[:, None]
+    else:
+        top, total = score, tl.full([GROUP_PAD], 1.0, tl.float32)
+        acc = tl.zeros([GROUP_PAD, DIM], tl.float32) + v_new.to(tl.float32)[None, :]
     if KEEP:
         base = (slot * KV_HEADS + kv) * own_capacity * DIM
         tl.store(own_k_ptr + base + step * DIM + d, k_new)
@@ -127,14 +136,7 @@ def own_attention(
                 there = there & (step - n < window)
             scores = tl.where(there[None, :], scores, float("-inf"))
             top, total, acc = _absorb(top, total, acc, scores, v, PRECISION)
-    if SHARED:
-        lse = tl.load(lse_ptr + at, mask=ok, other=float("-inf"))
-        out = tl.load(out_ptr + at[:, None] * DIM + d[None, :], mask=ok[:, None], other=0.0)
-        new_top = tl.maximum(top, lse)
-        mine, theirs = tl.exp(top - new_top), tl.exp(lse - new_top)
-        total = total * mine + theirs
-        acc = acc * mine[:, None] + out.to(tl.float32) * theirs[:, None]
-    else:
+    if not SHARED:
         place = tl.load(place_ptr + slot).to(tl.int64)
         length = tl.load(length_ptr + place).to(tl.int32)
         position = tl.load(position_ptr + slot).to(tl.int32)

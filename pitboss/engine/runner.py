@@ -67,7 +67,7 @@ class Runner:
             for _ in capture_layers
         ]
         self._logits: torch.Tensor | None = None
-        self._graphs = StepGraphs(self._step, pool) if stack.fast else None
+        self._graphs = StepGraphs(pool) if stack.fast else None
         if device.type == "cuda":
             self._done, self._copies = torch.cuda.Event(), torch.cuda.Stream(device)
 
@@ -118,7 +118,7 @@ class Runner:
         if self._graphs is None:
             self._step(bool(self.wide))
         else:
-            self._graphs.run(bool(self.wide))
+            self._graphs.run(self._step, bool(self.wide))
         self._tokens.copy_(self.token, non_blocking=True)
         if self.device.type == "cuda":
             self._done.record()
