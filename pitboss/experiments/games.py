@@ -1,7 +1,7 @@
 """Exp0: slot machine games in all conditions. One unit is a batch of games."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -112,8 +112,15 @@ def play_all(
     games: Sequence[SlotMachine],
     slots: int | None,
     capture_layers: tuple[int, ...] = (),
+    on_end: Callable[[SlotMachine, Played], None] | None = None,
 ) -> Played:
-    """Play games under a playing experiment's settings, through the lane's engine."""
+    """Play games under a playing experiment's settings, through the lane's engine.
+
+    Args:
+        slots: Rows in flight where memory is short, or None.
+        capture_layers: Blocks whose output is kept at every response's last prompt token.
+        on_end: Told of each game that has ended, and of all that was played so far.
+    """
     resolved = lane.sampling(sampling)
     engine = lane.engine(
         width=lane.width_of("games"),
@@ -130,7 +137,7 @@ def play_all(
         capture=bool(capture_layers),
         full_response=settings.full_response,
     )
-    return play(engine, table, games)
+    return play(engine, table, games, on_end)
 
 
 def decision_rows(played: Played, games: Any, common: dict[str, Any]) -> list[dict[str, Any]]:

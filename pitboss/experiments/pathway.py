@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import torch
 
 from pitboss.analysis.pathway import pathway
 from pitboss.errors import Incomplete
@@ -20,7 +18,8 @@ from pitboss.experiments import games
 from pitboss.experiments.games import as_original, decision_rows, game_row, play_all, play_identity
 from pitboss.experiments.identity import model_identity, prompts_identity, sae_identity
 from pitboss.experiments.lane import Lane
-from pitboss.experiments.states import ENCODED_AT_ONCE
+from pitboss.experiments.play import Played
+from pitboss.experiments.states import activations_table
 from pitboss.experiments.units import Unit
 from pitboss.games.conditions import Condition
 from pitboss.games.outcomes import Outcome
@@ -109,14 +108,26 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     batch: _Batch = unit.payload
     played_games = [_game(lane, condition, repetition) for condition, repetition in batch.ids]
     layers = tuple(settings.layers)
-    played = play_all(lane, settings, settings.sampling, played_games, slots, layers)
+    place = {game.key: n for n, game in enumerate(played_games)}
+    ended: list[tuple[int, str, str]] = []
+
+    def keep_states(game: SlotMachine, played: Played) -> None:
+        """Only games that may still count keep theirs: a response's states are half a megabyte."""
+        ended.append((place[game.key], game.key, str(game.outcome)))
+        may_count = _first_of_each(((key, end) for _, key, end in sorted(ended)), batch.room)
+        for _, key, _ in ended:
+            if key not in may_count:
+                played.states.pop(key, None)
+
+    sampling = settings.sampling
+    played = play_all(lane, settings, sampling, played_games, slots, layers, keep_states)
     counted = _first_of_each(((g.key, str(g.outcome)) for g in played_games), batch.room)
-    keys = [
-        d["key"]
+    states = {
+        d["key"]: played.states[d["game"]][d["key"]]
         for d in played.decisions
         if d["game"] in counted and carried_out(d["decision"], d["bet"])
-    ]
-    activations = _activations(lane, sorted(keys), played.states)
+    }
+    activations = activations_table(lane, states, settings.layers, settings.gate)
     common = {
         "experiment": "pathway",
         "model": lane.loaded.spec.id,
@@ -160,31 +171,6 @@ def _game(lane: Lane, condition: Condition, repetition: int) -> SlotMachine:
         max_rounds=settings.max_rounds,
         as_original=as_original(settings.reader),
     )
-
-
-def _activations(lane: Lane, keys: list[str], states: dict[str, torch.Tensor]) -> pa.Table:
-    """Non-zero activations of these decisions at every layer of the pathway."""
-    settings = lane.study.pathway
-    frames = []
-    for i, layer in enumerate(settings.layers if keys else []):
-        sae = lane.sae(layer, settings.gate)
-        for start in range(0, len(keys), ENCODED_AT_ONCE):
-            some = keys[start : start + ENCODED_AT_ONCE]
-            x = torch.stack([states[key][i] for key in some]).to(lane.loaded.device)
-            row, feature, value = (part.cpu().numpy() for part in _fired(sae.encode(x)))
-            names = np.array(some, dtype=object)[row]
-            frames.append(
-                pd.DataFrame(
-                    {"decision": names, "layer": layer, "feature": feature, "value": value}
-                )
-            )
-    return table_of("activations", pd.concat(frames) if frames else [])
-
-
-def _fired(activations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Row, column and value of what is not zero, on the device: all else stays there."""
-    row, feature = activations.nonzero(as_tuple=True)
-    return row, feature, activations[row, feature]
 
 
 def progress(study: Study, store: Store) -> Progress:

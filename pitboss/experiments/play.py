@@ -20,12 +20,12 @@ class Played:
 
     Attributes:
         decisions: One dict a response, with the columns of the `decisions` kind that concern it.
-        states: Residual stream at the last prompt token by decision key, float32 [layers, d_model],
-            where capturing was asked for.
+        states: Residual stream at the last prompt token by game and decision key, float32
+            [layers, d_model], where capturing was asked for.
     """
 
     decisions: list[dict[str, Any]] = field(default_factory=list)
-    states: dict[str, torch.Tensor] = field(default_factory=dict)
+    states: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
 
     def by_game(self) -> dict[str, list[dict[str, Any]]]:
         """The decisions of each game, by its key, in the order in which they were made."""
@@ -57,7 +57,7 @@ def play(
     engine: Engine,
     table: Table,
     games: Sequence[SlotMachine],
-    on_end: Callable[[SlotMachine], None] | None = None,
+    on_end: Callable[[SlotMachine, Played], None] | None = None,
 ) -> Played:
     """Play games to their ends.
 
@@ -86,7 +86,7 @@ def play(
         reading = table.reader.read(generation.text, prompt.menu, generation.finish)
         record = _record(game, prompt, attempt, generation, reading)
         if generation.states is not None:
-            played.states[row.key] = generation.states
+            played.states.setdefault(game.key, {})[row.key] = generation.states
         following: list[Row] = []
         if game.playable(reading):
             rounds_before = len(game.state.rounds)
@@ -102,7 +102,7 @@ def play(
         record["balance_after"] = game.state.balance
         played.decisions.append(record)
         if game.outcome and on_end is not None:
-            on_end(game)
+            on_end(game, played)
         return following
 
     engine.run([ask(game, 0) for game in games], answered)

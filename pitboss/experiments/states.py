@@ -1,13 +1,17 @@
-"""Residual streams at the decisions of finished games, taken inside the engine's step."""
+"""Residual streams at decisions, taken inside the engine's step, and what SAEs see in them."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from pitboss.engine import Row, Sampling
 from pitboss.errors import Incomplete
 from pitboss.experiments.lane import Lane
+from pitboss.saes.loading import Gate
+from pitboss.store import table_of
 
 ENCODED_AT_ONCE = 256
 """Decisions that an SAE encodes at once: 256 x 32,768 float32 activations are 34 MB."""
@@ -83,3 +87,35 @@ def _captured(
     if place:
         raise Incomplete(f"{len(place)} of {len(rows)} decisions have no captured state.")
     return states
+
+
+def activations_table(
+    lane: Lane, states: dict[str, torch.Tensor], layers: Sequence[int], gate: Gate
+) -> pa.Table:
+    """Non-zero activations of decisions as a table of kind `activations`.
+
+    Args:
+        states: Residual streams by decision key, float32 [layers, d_model].
+        layers: The blocks they are of.
+    """
+    keys = sorted(states)
+    frames = []
+    for i, layer in enumerate(layers if keys else []):
+        sae = lane.sae(layer, gate)
+        for start in range(0, len(keys), ENCODED_AT_ONCE):
+            some = keys[start : start + ENCODED_AT_ONCE]
+            x = torch.stack([states[key][i] for key in some]).to(lane.loaded.device)
+            row, feature, value = (part.cpu().numpy() for part in _fired(sae.encode(x)))
+            names = np.array(some, dtype=object)[row]
+            frames.append(
+                pd.DataFrame(
+                    {"decision": names, "layer": layer, "feature": feature, "value": value}
+                )
+            )
+    return table_of("activations", pd.concat(frames) if frames else [])
+
+
+def _fired(activations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Row, column and value of what is not zero, on the device: all else stays there."""
+    row, feature = activations.nonzero(as_tuple=True)
+    return row, feature, activations[row, feature]

@@ -1,5 +1,6 @@
 """Quotas filled by the first games in order, honest shortfalls, activations of the right tokens."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from pitboss.errors import Incomplete
 from pitboss.experiments import pathway
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.study import open_store
+from pitboss.games.menu import Menu
+from pitboss.games.reading import READERS, Finish, Reading
+from pitboss.games.reading.menu_reader import MenuReader
 from pitboss.models.catalogue import sae_release
 from pitboss.saes.loading import _load_with_sae_lens
 from tests.experiments.small import ALIAS, LAYERS, Whole, parquet_bytes, small_study
@@ -117,3 +121,33 @@ def test_a_quota_the_cap_leaves_open_is_reported_and_slots_change_no_byte(
         written.append(parquet_bytes(store))
     assert len(written[0]) == 8
     assert written[0] == written[1]
+
+
+class Forgetful(MenuReader):
+    """Leaves the amount of some bets open, as in `Final Decision: Bet` under a range of stakes."""
+
+    def read(self, text: str, menu: Menu, finish: Finish) -> Reading:
+        reading = super().read(text, menu, finish)
+        return (
+            replace(reading, amount=None) if reading.decision == "bet" and "I" in text else reading
+        )
+
+
+def test_a_bet_that_is_asked_again_is_no_decision_of_the_pathway(
+    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(READERS, "menu", Forgetful())
+    few = {"bankruptcies": 2, "stops": 16, "max_games": 24, "batch": 24, "layers": [1]}
+    study = small_study(pathway={**few, "max_rounds": 3, "retries": 20})
+    store, lane = open_store(study, tmp_path), Lane(study, ALIAS, whole.lane.loaded, [])
+    while unit := pathway.next_unit(study, store):
+        pathway.run(lane, store, unit)
+    decisions = store.read("decisions").to_pandas().set_index("key")
+    with_states = set(store.read("activations")["decision"].to_pylist())
+    counted = decisions[decisions["game"].isin(decisions.loc[sorted(with_states), "game"])]
+    again = counted[(counted["decision"] == "bet") & counted["bet"].isna()]
+    assert len(again) > 5 and not with_states & set(again.index)
+    # In its place counts what the game went on with: one response a round.
+    assert len(with_states) == len(counted.groupby(["game", "round"]))
+    pathway.analyse(study, store)
+    assert store.read("pathway_curve").to_pandas()["decisions"].sum() == len(with_states)
