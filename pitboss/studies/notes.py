@@ -19,6 +19,7 @@ def notes(study: Study, features: int) -> list[str]:
     """All sentences that apply to this study; ``features`` is the most it can patch."""
     return [
         *_models(study),
+        *_widths(study),
         *_games(study),
         *_features(study, features),
         *_pathway(study),
@@ -32,6 +33,15 @@ def _models(study: Study) -> Iterator[str]:
     for alias, choice in study.models.items():
         for warning in (*study.spec(alias).warnings, *pairing_warnings(choice.id, choice.sae)):
             yield f"{alias}: {warning}"
+
+
+def _widths(study: Study) -> Iterator[str]:
+    engine = study.engine
+    if engine.games_width not in (None, engine.width):
+        yield (
+            f"Matrix products have {engine.games_width:,} rows in games, pathway and features, "
+            f"{engine.width:,} elsewhere; the last bits of a result depend on that number."
+        )
 
 
 def _games(study: Study) -> Iterator[str]:

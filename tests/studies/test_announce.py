@@ -73,6 +73,15 @@ def test_the_plan_says_which_of_its_numbers_cannot_be_met(plan):
     assert note(plan, "441 causal features")
 
 
+def test_an_experiments_width_is_its_own_where_one_is_set(settings):
+    engine = parse_study(settings).engine
+    assert [engine.width_of(x) for x in ("games", "pathway", "features", "patching")] == [128] * 4
+    settings["engine"]["games_width"] = 32
+    engine = parse_study(settings).engine
+    assert [engine.width_of(x) for x in ("games", "pathway", "features")] == [32] * 3
+    assert engine.width_of("patching") == 128
+
+
 def test_the_markdown_shows_every_part_and_note(plan):
     text = plan.as_markdown()
     for part in plan.work:
@@ -160,6 +169,7 @@ def test_an_sae_without_planted_features_is_refused(settings, tmp_path, monkeypa
         ("patching", {"full_response": False}, ["hardly any words"]),
         ("patching", {"mode": "reconstruct"}, ["reconstruct_only as the control"]),
         ("games", {"reader": "original-exp0"}, ["makes up decisions"]),
+        ("engine", {"games_width": 64}, ["64 rows in games", "128 elsewhere"]),
         ("games", {"token_limits": {"gemma": 100}}, ["gemma", "432"]),
     ],
 )
