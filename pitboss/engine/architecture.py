@@ -14,6 +14,21 @@ from torch import nn
 from pitboss.errors import BadInput
 
 
+class Fp8(NamedTuple):
+    """A weight in 8 bits: row i of the matrix is data[i]·scale[0, i].
+
+    Attributes:
+        data: float8_e4m3fn [rows, columns].
+        scale: float32 [1, rows].
+    """
+
+    data: torch.Tensor
+    scale: torch.Tensor
+
+
+Weight = torch.Tensor | Fp8
+
+
 class Block(NamedTuple):
     """Weights of one decoder block; what a family does not have is None.
 
@@ -26,15 +41,15 @@ class Block(NamedTuple):
     """
 
     before_attention: torch.Tensor
-    qkv: torch.Tensor
+    qkv: Weight
     qkv_bias: torch.Tensor | None
     q_norm: torch.Tensor | None
     k_norm: torch.Tensor | None
-    o: torch.Tensor
+    o: Weight
     after_attention: torch.Tensor | None
     before_mlp: torch.Tensor
-    gate_up: torch.Tensor
-    down: torch.Tensor
+    gate_up: Weight
+    down: Weight
     after_mlp: torch.Tensor | None
 
 

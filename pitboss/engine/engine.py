@@ -1,7 +1,7 @@
 """Rows in, generations out: schedule → run → collect, until no row is left."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -9,6 +9,7 @@ from pitboss.engine.architecture import Architecture, architecture
 from pitboss.engine.compiled import fast_path
 from pitboss.engine.forward import RotaryTable
 from pitboss.engine.patches import Directions, check_patch
+from pitboss.engine.precision import in_fp8
 from pitboss.engine.prefix import BUCKET, PrefixStore
 from pitboss.engine.row import Finish, Generation, Row
 from pitboss.engine.runner import Runner, StepOutput
@@ -50,6 +51,7 @@ class Engine:
         capture_layers: Blocks whose output is returned for rows that ask for it.
         saes: Whole SAEs by layer, needed only by the reconstruct modes.
         keep_logits: Return every step's logits (for analysis and tests).
+        precision: "fp8" for matrix products in 8 bits; None for the model's dtype.
         fast: Compiled layers, own attention kernels and CUDA graphs (default: where CUDA and Triton
             exist), or the plain path, which is the reference.
     """
@@ -69,11 +71,14 @@ class Engine:
         capture_layers: tuple[int, ...] = (),
         saes: Mapping[int, SaeLayer] | None = None,
         keep_logits: bool = False,
+        precision: Literal["fp8"] | None = None,
         fast: bool | None = None,
     ) -> None:
         self.loaded, self.saes, self.lanes = loaded, dict(saes or {}), lanes
         self.keep_logits = keep_logits
         self.arch = architecture(loaded.model)
+        if precision == "fp8":
+            self.arch = in_fp8(self.arch)
         self.fast = fast_path(loaded.device, self.arch.head_dim, fast)
         # Prefill works in whole buckets, so that much room is there anyway.
         self.prompt_capacity = -(-prompt_capacity // BUCKET) * BUCKET

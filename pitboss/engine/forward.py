@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from pitboss.engine.architecture import Architecture, Block
+from pitboss.engine.precision import linear
 
 
 class Heads(NamedTuple):
@@ -50,7 +51,9 @@ class Forward:
         sin: torch.Tensor,
     ) -> Heads:
         """Norm, projections, rotation: residual stream [rows, d_model] at int64 [rows]."""
-        h = F.linear(self.norm(x, block.before_attention), block.qkv, block.qkv_bias)
+        h = linear(self.norm(x, block.before_attention), block.qkv)
+        if block.qkv_bias is not None:
+            h = h + block.qkv_bias
         h = h.view(-1, self.heads + 2 * self.kv_heads, self.head_dim)
         q, k, v = h.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         if block.q_norm is not None and block.k_norm is not None:
@@ -60,18 +63,18 @@ class Forward:
 
     def after(self, x: torch.Tensor, mixed: torch.Tensor, block: Block) -> torch.Tensor:
         """Add the attention's output [rows, heads·head_dim], then the MLP's."""
-        added = F.linear(mixed, block.o)
+        added = linear(mixed, block.o)
         if block.after_attention is not None:
             added = self.norm(added, block.after_attention)
         x = x + added
-        added = F.linear(self.hidden(x, block), block.down)
+        added = linear(self.hidden(x, block), block.down)
         if block.after_mlp is not None:
             added = self.norm(added, block.after_mlp)
         return x + added
 
     def hidden(self, x: torch.Tensor, block: Block) -> torch.Tensor:
         """Activations inside the MLP [rows, d_mlp]."""
-        gate, up = F.linear(self.norm(x, block.before_mlp), block.gate_up).chunk(2, dim=-1)
+        gate, up = linear(self.norm(x, block.before_mlp), block.gate_up).chunk(2, dim=-1)
         return (F.gelu(gate, approximate="tanh") if self.gelu else F.silu(gate)) * up
 
     def logits(self, x: torch.Tensor, norm: torch.Tensor, unembed: torch.Tensor) -> torch.Tensor:

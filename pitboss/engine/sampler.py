@@ -56,9 +56,7 @@ def sample(
     return torch.where(keeps_more, every, drawn)
 
 
-def largest(
-    logits: torch.Tensor, k: int, fast: bool = False
-) -> tuple[torch.Tensor, torch.Tensor]:
+def largest(logits: torch.Tensor, k: int, fast: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest of [rows, vocab], in falling order, and their ids.
 
     In a large vocabulary only the k groups of tokens with the largest maxima are searched: each of

@@ -75,11 +75,12 @@ class Stack:
         block = self.arch.blocks[index]
         q, k, v = self._before(x, block, self.position, self.rotary.cos, self.rotary.sin)
         mixed = self.attention(index, q, k, v)
-        if not self.fast or block.after_attention is not None:
-            return self._after(x, mixed, block)
-        # Where a product is added to the stream as it is, cuBLAS does it in place.
-        x.addmm_(mixed, block.o.t())
-        return x.addmm_(self._hidden(x, block), block.down.t())
+        o, down = block.o, block.down
+        added = block.after_attention is None  # what a part gives is added as it is
+        if self.fast and added and isinstance(o, torch.Tensor) and isinstance(down, torch.Tensor):
+            x.addmm_(mixed, o.t())  # cuBLAS adds in place, where compiled code would copy x first
+            return x.addmm_(self._hidden(x, block), down.t())
+        return self._after(x, mixed, block)
 
     def raw_logits(self, x: torch.Tensor) -> torch.Tensor:
         """Next-token logits [width, vocab] in the model's dtype, before any soft cap."""
