@@ -135,6 +135,7 @@ class Screen:
                 self._first_step = torch.zeros(width, dtype=torch.int64, device=device)
                 self._position = torch.tensor([len(p) - 1 for p in prompts], device=device)
                 self._seated: list[int] = []
+                self._sent: torch.cuda.Event | None = None
                 self._clean, self.unpatched = self._run_unpatched()
         except torch.OutOfMemoryError as error:
             raise self._too_wide(error) from error
@@ -218,8 +219,13 @@ class Screen:
 
     def _seat(self, places: list[int], prompt: torch.Tensor) -> None:
         if places != self._seated:
+            if self._sent is not None:
+                self._sent.synchronize()  # the places before these may not have left the host yet
             self._stack.seat(places)
             self._seated = places
+            if prompt.is_cuda:
+                self._sent = torch.cuda.Event()
+                self._sent.record()
         self._stack.begin(self._position.index_select(0, prompt), self._first_step)
 
     def _read(self, x: torch.Tensor, mass: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
