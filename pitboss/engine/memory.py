@@ -24,6 +24,7 @@ class Plan(NamedTuple):
 
     Attributes:
         saes: Bytes of the whole SAEs that stay on the device.
+        fp8: Whether the blocks' weights are there in 8 bits too.
     """
 
     width: int
@@ -34,6 +35,7 @@ class Plan(NamedTuple):
     capture_layers: int = 0
     gangs: int | None = None
     saes: int = 0
+    fp8: bool = False
 
 
 class Need(NamedTuple):
@@ -70,7 +72,7 @@ def need(spec: ModelSpec, plan: Plan, dtype: torch.dtype, slots: int | None = No
     prefill = prefill_tokens(capacity, torch.device("cuda")) * (4 * mlp * size + 3 * d * 4)
     captured = plan.capture_layers * width * d * size * len(gangs)
     return Need(
-        weights=spec.n_params * size,
+        weights=spec.n_params * (size + plan.fp8),
         prefixes=places * capacity * token,
         own_tokens=total * plan.token_capacity * token,
         buffers=captured + 2 * 4 * d * total * plan.lanes,
@@ -79,6 +81,17 @@ def need(spec: ModelSpec, plan: Plan, dtype: torch.dtype, slots: int | None = No
         context=CONTEXT,
         saes=plan.saes,
     )
+
+
+def usable_bytes(device: torch.device, cap: int | None) -> int:
+    """What this process may hold of a CUDA device: what it has and what is free, under a cap.
+
+    A twentieth of what is free is left alone: it is other people's device too.
+    """
+    free = torch.cuda.mem_get_info(device)[0]
+    held = torch.cuda.memory_reserved(device) + CONTEXT
+    usable = held + int(0.95 * free)
+    return usable if cap is None else min(usable, cap)
 
 
 def fitting_slots(spec: ModelSpec, plan: Plan, dtype: torch.dtype, limit: int) -> int:

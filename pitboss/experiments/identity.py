@@ -28,6 +28,7 @@ def model_identity(study: Study, alias: str, experiment: str = "patching") -> di
         "model": spec.id,
         **weights,
         "dtype": study.engine.dtype,
+        **({"precision": "fp8"} if study.engine.precision == "fp8" else {}),
         "width": study.engine.width_of(experiment),
         "seed": study.seed,
     }

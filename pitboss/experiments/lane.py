@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pitboss.engine import Engine, Sampling
+from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, usable_bytes
 from pitboss.games.conditions import COMPONENTS, Condition
 from pitboss.games.prompts import PROMPTS, Round, State, render
 from pitboss.models.checks import (
@@ -74,10 +75,32 @@ class Lane:
         if self._engine is not None and self._engine[0] == asked and saes is None:
             return self._engine[1]
         self.forget_engine()
-        made = Engine(self.loaded, seed=self.study.seed, saes=saes, **asked)
+        settings = self.study.engine
+        precision = "fp8" if settings.precision == "fp8" else None
+        more = {"slots": self._slots(asked), "precision": precision}
+        made = Engine(self.loaded, seed=self.study.seed, saes=saes, **(asked | more))
         if saes is None:
             self._engine = asked, made
         return made
+
+    def _slots(self, asked: dict[str, Any]) -> int | None:
+        """Rows in flight: as asked for, or as many as the memory of a GPU allows."""
+        device, slots = self.loaded.device, asked["slots"]
+        if slots is not None or device.type != "cuda":
+            return None if slots is None else int(slots)
+        plan = Plan(
+            width=asked["width"],
+            prompt_capacity=asked["prompt_capacity"],
+            token_capacity=asked["token_capacity"],
+            prefixes=asked["prefixes"],
+            lanes=asked["lanes"],
+            capture_layers=len(asked["capture_layers"]),
+            saes=sum(sae.W_enc.nbytes + sae.W_dec.nbytes for sae in self._saes.values()),
+            fp8=self.study.engine.precision == "fp8",
+        )
+        cap = self.study.engine.memory_gb
+        usable = usable_bytes(device, None if cap is None else int(cap * 1e9))
+        return fitting_slots(self.loaded.spec, plan, self.loaded.dtype, usable)
 
     def forget_engine(self) -> None:
         """Free the last engine's memory, which is mostly keys and values of its slots."""
@@ -151,6 +174,14 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def limit_memory(device: torch.device, gigabytes: float | None) -> None:
+    """Let this process take at most so much of a GPU, whatever it asks for."""
+    if device.type == "cuda" and gigabytes is not None:
+        total = torch.cuda.get_device_properties(device).total_memory
+        share = (gigabytes * 1e9 - CONTEXT) / total
+        torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), device)
+
+
 def open_lane(study: Study, alias: str, device: str) -> Lane:
     """Load a study's model on a device and check it before any work.
 
@@ -159,6 +190,7 @@ def open_lane(study: Study, alias: str, device: str) -> Lane:
     """
     size = study.spec(alias).n_params * (4 if study.engine.dtype == "float32" else 2)
     require([check_memory(device, size)])
+    limit_memory(torch.device(device), study.engine.memory_gb)
     loaded = load_model(study.models[alias].id, device=device, dtype=study.engine.dtype)
     texts = [render(name).text for name in ("exp2/safe", "exp2/risky")]
     checks = [check_parameters(loaded), *check_hooks(loaded, texts[0]), check_bos(loaded, texts)]

@@ -62,6 +62,14 @@ class EngineSettings(Section):
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and states."""
 
+    precision: Literal["model", "fp8"] = "model"
+    """fp8: matrix products of the blocks in 8 bits, where the GPU can. Faster, and another result:
+    compare both before using it."""
+
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Most memory of a GPU that one process takes, in 10⁹ bytes; rows in flight are chosen to fit.
+    Empty means what is free. Does not change results."""
+
     def width_of(self, experiment: str) -> int:
         """The width of one experiment, such as games or patching."""
         own_prompts = experiment in ("games", "pathway", "features")
