@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from bench import machine, results
+from bench.check import check
 from bench.decode import decode
 from bench.exp2 import exp2
 from bench.games import games
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Section] = {
     "games": games,
     "screening": screening,
     "startup": startup,
+    "agreement": check,
 }
 
 
@@ -59,7 +61,8 @@ def measure(args: argparse.Namespace, command: str) -> int:
     out: Path = args.out or results.default_file(name, settings.shape, quick=args.quick)
     loaded = load_shape(settings.shape, settings.device, settings.dtype)
     failed = []
-    for section in SECTIONS if args.section == "all" else (args.section,):
+    whole = [section for section in SECTIONS if section != "agreement"]  # decode begins with it
+    for section in whole if args.section == "all" else [args.section]:
         print(f"-- {section}: {settings.shape} on {name}", flush=True)
         try:
             figures = SECTIONS[section](loaded, settings)

@@ -1,4 +1,8 @@
-"""Section `agreement`: every program generates a few rows greedily and is held against ours."""
+"""Section `agreement`: every program generates a few rows greedily and is held against ours.
+
+`decode` begins with it; by itself it serves where nothing is to be timed, such as with float32
+weights of a real shape.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +11,9 @@ import torch
 
 from bench.agreement import Agreement, compare_bfloat16, compare_float32
 from bench.guard import free, recorded
-from bench.programs import Answer, Ours, Program
+from bench.programs import ALTERNATIVES, Answer, Ours, Program
 from bench.reference import float32_copy, reference
+from bench.saes import random_sae
 from bench.settings import Settings
 from bench.work import greedy, rows_of
 from pitboss.engine import Row
@@ -20,6 +25,24 @@ ROWS, TOKENS = 6, 8
 
 Saes = dict[int, SaeLayer]
 Answers = dict[str, Answer]
+
+
+def check(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
+    """The section by itself; its `failed` says whether the programs disagree."""
+    found = agreement(loaded, one_sae(loaded), programs(settings), settings)
+    return {"agreement": found, "failed": disagree(found)}
+
+
+def programs(settings: Settings) -> list[type[Program]]:
+    """The alternatives that are asked for."""
+    only = settings.only
+    return [kind for kind in ALTERNATIVES if only is None or kind.name in only]
+
+
+def one_sae(loaded: LoadedModel) -> Saes:
+    """The dictionary of a block in the middle, for programs that reconstruct."""
+    layer = loaded.spec.n_layers // 2
+    return {layer: random_sae(loaded, layer)}
 
 
 def agreement(

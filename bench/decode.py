@@ -8,12 +8,11 @@ the time, as it is part of a run.
 
 from typing import Any
 
-from bench.check import agreement, disagree
+from bench.check import agreement, disagree, one_sae, programs
 from bench.clock import Timing, measure, rounded
 from bench.guard import forget_peak, free, peak, recorded
 from bench.limit import Limit, measure_limit
-from bench.programs import ALTERNATIVES, Ours, Program
-from bench.saes import random_sae
+from bench.programs import Ours, Program
 from bench.settings import Settings
 from bench.work import rows_of, sampled
 from pitboss.models.loading import LoadedModel
@@ -22,9 +21,7 @@ from pitboss.saes.loading import SaeLayer
 
 def decode(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
     """All figures of the section; its `failed` says whether the programs disagree."""
-    others = [kind for kind in ALTERNATIVES if settings.only is None or kind.name in settings.only]
-    layer = loaded.spec.n_layers // 2
-    saes = {layer: random_sae(loaded, layer)}
+    others, saes = programs(settings), one_sae(loaded)
     limit = measure_limit(loaded.model, loaded.device, loaded.dtype)
     figures: dict[str, Any] = {
         "prompt_tokens": settings.prompt_tokens,

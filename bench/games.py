@@ -113,7 +113,8 @@ def _ends(menu: Any, last: int) -> Callable[[str], bool]:
 def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
     """Play `settings.games` games and project all 3,200; the last ones' emptying slots count."""
     limit = min(LIMIT, loaded.spec.max_positions - PROMPT_CAPACITY)
-    slots = settings.slots or slots_that_fit(loaded, min(settings.width, settings.games), limit)
+    most = min(settings.width * settings.engine.get("gangs", 1), settings.games)
+    slots = settings.slots or slots_that_fit(loaded, most, limit)
     # No more rows in a matrix product than can be in flight: padding would only cost time.
     width = min(settings.width, -(-slots // 32) * 32)
     forget_peak(loaded.device)
@@ -164,10 +165,10 @@ def bytes_per_slot(loaded: LoadedModel, tokens: int) -> int:
     return 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * loaded.dtype.itemsize * tokens
 
 
-def slots_that_fit(loaded: LoadedModel, width: int, limit: int) -> int:
-    """As many slots as `MEMORY` of the free device memory holds, at most the width."""
+def slots_that_fit(loaded: LoadedModel, most: int, limit: int) -> int:
+    """As many slots as `MEMORY` of the free device memory holds, at most `most`."""
     if loaded.device.type != "cuda":
-        return width
+        return most
     free_bytes, _ = torch.cuda.mem_get_info(loaded.device)
     fit = int(MEMORY * free_bytes / bytes_per_slot(loaded, PROMPT_CAPACITY + limit))
-    return max(1, min(width, fit // 64 * 64 or fit))
+    return max(1, min(most, fit // 64 * 64 or fit))

@@ -112,6 +112,13 @@ def test_the_command_line_writes_what_a_figure_must_be_told_with(tmp_path: Path)
     assert section["versions"]["torch"] and section["date"] and "commit" in section
 
 
+def test_agreement_runs_by_itself(tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    options = ["--only", "generate", "--threads", "1", "--width", "8", "--out", str(out)]
+    assert main(["agreement", *options]) == 0
+    assert read(out)["sections"]["agreement"]["agreement"]["generate"]["ok"]
+
+
 def test_a_failing_section_fails_the_command(tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     options = ["--quick", "--only", "--threads", "1", "--width", "0", "--out", str(out)]
