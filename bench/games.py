@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import torch
-
 from bench.clock import rounded, synchronise
 from bench.guard import forget_peak, peak
 from bench.responses import ROUNDS, pieces, reasoning_tokens, spread
 from bench.settings import Settings
 from bench.work import TEMPERATURE, TOP_K, TOP_P
 from pitboss.engine import Engine, Generation, Row, Sampling
+from pitboss.engine.memory import Plan, fitting_slots, usable_bytes
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import render
 from pitboss.games.reading import reader
@@ -30,8 +29,6 @@ from pitboss.models.loading import LoadedModel
 GAMES, LIMIT = 3_200, 1_024
 PROMPT, READER = "exp0/role", "menu"
 PROMPT_CAPACITY = 384
-MEMORY = 0.8
-"""Share of the free device memory that the rows' keys and values may take."""
 
 
 @dataclass
@@ -113,10 +110,7 @@ def _ends(menu: Any, last: int) -> Callable[[str], bool]:
 def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
     """Play `settings.games` games and project all 3,200; the last ones' emptying slots count."""
     limit = min(LIMIT, loaded.spec.max_positions - PROMPT_CAPACITY)
-    most = min(settings.width * settings.engine.get("gangs", 1), settings.games)
-    slots = settings.slots or slots_that_fit(loaded, most, limit)
-    # No more rows in a matrix product than can be in flight: padding would only cost time.
-    width = min(settings.width, -(-slots // 32) * 32)
+    width, gangs, slots = seats(loaded, settings, limit)
     forget_peak(loaded.device)
     engine = Engine(
         loaded,
@@ -126,7 +120,7 @@ def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
         prompt_capacity=PROMPT_CAPACITY,
         token_capacity=limit,
         prefixes=None,
-        **settings.engine,
+        **settings.engine | {"gangs": gangs},
     )
     warm = Table(loaded, slots, 8, rounds=1)
     engine.run(warm.opening(), warm.next)
@@ -144,6 +138,7 @@ def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
         "mean_response_tokens": rounded(table.tokens / table.responses),
         "token_limit": limit,
         "width": width,
+        "gangs": gangs,
         "slots": slots,
         "seconds": rounded(seconds),
         "tokens_per_second": rounded(table.tokens / seconds),
@@ -159,16 +154,18 @@ def projected_minutes(responses_per_second: float) -> float:
     return GAMES * ROUNDS / responses_per_second / 60
 
 
-def bytes_per_slot(loaded: LoadedModel, tokens: int) -> int:
-    """Keys and values of a row's prompt and response, so many tokens together."""
-    spec = loaded.spec
-    return 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * loaded.dtype.itemsize * tokens
+def seats(loaded: LoadedModel, settings: Settings, limit: int) -> tuple[int, int, int]:
+    """Width, gangs and slots: as many rows as the memory holds, and no wider than they need.
 
-
-def slots_that_fit(loaded: LoadedModel, most: int, limit: int) -> int:
-    """As many slots as `MEMORY` of the free device memory holds, at most `most`."""
-    if loaded.device.type != "cuda":
-        return most
-    free_bytes, _ = torch.cuda.mem_get_info(loaded.device)
-    fit = int(MEMORY * free_bytes / bytes_per_slot(loaded, PROMPT_CAPACITY + limit))
-    return max(1, min(most, fit // 64 * 64 or fit))
+    Padding costs time, and two gangs that take turns let the host read while the device computes.
+    """
+    cuda = loaded.device.type == "cuda"
+    gangs = settings.engine.get("gangs", 2 if cuda else 1)
+    slots = settings.slots
+    if slots is None and cuda:
+        plan = Plan(settings.width, PROMPT_CAPACITY, limit, gangs=gangs)
+        room = usable_bytes(loaded.device, None)
+        fit = fitting_slots(loaded.spec, plan, loaded.dtype, room)
+        slots = fit // 64 * 64 or fit
+    slots = min(slots or gangs * settings.width, settings.games)
+    return min(settings.width, -(-slots // gangs // 32) * 32), gangs, slots

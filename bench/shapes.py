@@ -141,7 +141,7 @@ def random_model(
     # Random weights end no text, and defaults taken from a configuration would decide silently.
     model.generation_config = GenerationConfig(pad_token_id=0)
     return LoadedModel(
-        spec=_spec(model_id, config, dtype),
+        spec=_spec(model_id, config, dtype, sum(p.numel() for p in model.parameters())),
         model=model.eval().requires_grad_(False),
         tokenizer=stand_in_tokenizer(config.vocab_size),
         device=device,
@@ -151,7 +151,7 @@ def random_model(
     )
 
 
-def _spec(model_id: str, config: Any, dtype: str) -> ModelSpec:
+def _spec(model_id: str, config: Any, dtype: str, parameters: int) -> ModelSpec:
     """What the catalogue would say of a model of this shape."""
     heads = config.num_attention_heads
     return ModelSpec(
@@ -160,7 +160,7 @@ def _spec(model_id: str, config: Any, dtype: str) -> ModelSpec:
         family=config.model_type,
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
-        n_params=0,
+        n_params=parameters,
         n_kv_heads=config.num_key_value_heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
         vocab_size=config.vocab_size,

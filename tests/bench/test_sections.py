@@ -1,6 +1,7 @@
 """Every section runs on a small model; the result file and the picture are what they say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 from bench.__main__ import main
 from bench.decode import best, decode
 from bench.exp2 import exp2
-from bench.games import bytes_per_slot, games
+from bench.games import games, seats
 from bench.plot import bars, plot
 from bench.results import default_file, read, write_section
 from bench.screening import screening
@@ -40,8 +41,6 @@ SAMPLE: dict[str, Any] = {
 
 
 def test_decode_measures_ours_and_the_alternatives(tiny: LoadedModel, settings: Settings) -> None:
-    from dataclasses import replace
-
     made = decode(tiny, replace(settings, only=("generate",), batches=(4, 8)))
     assert not made["failed"] and made["agreement"]["generate"]["ok"]
     assert made["ours"]["repeats"] == 2 and made["ours"]["rows"] == 32
@@ -81,9 +80,11 @@ def test_games_are_played_and_projected(tiny: LoadedModel, settings: Settings) -
     assert made["projected_minutes"] > 0
 
 
-def test_a_slots_keys_and_values(lab: LoadedModel) -> None:
-    # 4 blocks, 2 key/value heads of 32, keys and values, 4 bytes each
-    assert bytes_per_slot(lab, 10) == 4 * 2 * 32 * 2 * 4 * 10
+def test_games_are_no_wider_than_their_rows(lab: LoadedModel, settings: Settings) -> None:
+    assert seats(lab, settings, 640) == (16, 1, 4)
+    assert seats(lab, replace(settings, width=512, games=100, slots=70), 640) == (96, 1, 70)
+    two = replace(settings, width=512, games=900, slots=800, engine={"gangs": 2})
+    assert seats(lab, two, 640) == (416, 2, 800)
 
 
 def test_screening_counts_every_decision(tiny: LoadedModel, settings: Settings) -> None:
