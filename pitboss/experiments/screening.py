@@ -114,12 +114,14 @@ def _every_feature(study: Study, store: Store) -> Iterator[Unit]:
 
 def _unit(study: Study, chunk: Chunk, start: int, identity: dict[str, Any]) -> Unit:
     settings = section(study)
+    model = model_identity(study, settings.model)
+    model.pop("precision", None)  # 8-bit products would blur what is to be exact
     return Unit(
         experiment="screening",
         kind="screening",
         slug=f"{settings.model}/L{chunk.layer:02d}-{start:06d}",
         identity={
-            **model_identity(study, settings.model),
+            **model,
             "width": settings.width,
             "prompts": prompts_identity(settings.prompts),
             "reader": f"menu/{reader('menu').version}",
