@@ -89,7 +89,7 @@ def measure_alternative(
 
 def _batches(kind: type[Program], settings: Settings) -> tuple[int, ...]:
     own = kind.batches[settings.device.type]
-    return own if kind.one_by_one or settings.batches is None else settings.batches
+    return own if kind.own_batches or settings.batches is None else settings.batches
 
 
 def _one_batch(

@@ -50,7 +50,7 @@ class Measured:
 
 
 def exp2(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
-    """Full responses, then early ends, each at least `settings.seconds` of measured work."""
+    """Full responses for at least `settings.seconds`, then early ends for a third of that."""
     work = Chunks(loaded, settings)
     program = Ours(loaded, {}, settings.width, **settings.engine)
     engine = program.engine(work.rows(0, early=False))
@@ -60,8 +60,8 @@ def exp2(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
         "width": settings.width,
         "new_tokens": TOKENS,
         "total_runs": total_runs(),
-        "full_responses": _figures(run_for(engine, work, settings, early=False)),
-        "early_ends": _figures(run_for(engine, work, settings, early=True)),
+        "full_responses": _figures(run_for(engine, work, settings.seconds, early=False)),
+        "early_ends": _figures(run_for(engine, work, settings.seconds / 3, early=True)),
         "decision_certain_after_tokens": {
             scene: dict(sorted(counts.items())) for scene, counts in decided_after().items()
         },
@@ -108,13 +108,14 @@ class Chunks:
         return ends
 
 
-def run_for(engine: Engine, work: Chunks, settings: Settings, *, early: bool) -> Measured:
-    """Whole chunks, one after another, until the time is over; building their rows is included."""
-    engine.run(work.rows(0, early=early)[: 2 * settings.width])  # compiles
-    device, chunks, runs, tokens = settings.device, 0, 0, 0
+def run_for(engine: Engine, work: Chunks, least: float, *, early: bool) -> Measured:
+    """Whole chunks, one after another, until so many seconds have passed; building their rows is
+    included."""
+    engine.run(work.rows(0, early=early)[: 2 * work.settings.width])  # compiles
+    device, chunks, runs, tokens = work.settings.device, 0, 0, 0
     synchronise(device)
     began = time.perf_counter()
-    while not chunks or time.perf_counter() - began < settings.seconds:
+    while not chunks or time.perf_counter() - began < least:
         chunks += 1
         made = engine.run(work.rows(chunks, early=early))
         runs += len(made)

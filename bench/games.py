@@ -9,7 +9,7 @@ that goes on submits its next round as soon as a response is read.
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -62,22 +62,22 @@ class Table:
         self.responses += 1
         self.tokens += len(generation.tokens)
         self.prompt_tokens += len(row.prompt)
-        number = len(game.state.rounds) + 1
-        if number == game.total:
-            return []
-        won = zlib.crc32(row.key.encode()) % 10 < 3
-        # Money is no object here: the length of the game was drawn before.
-        balance = max(game.state.balance + (20 if won else -10), 10)
-        played = (*game.state.rounds, Round(number, 10, won, balance))
-        game.state = State(game.state.condition, balance, played, game.state.rules)
-        return [self._row(game)]
+        _play_round(game)
+        return [] if len(game.state.rounds) == game.total else [self._row(game)]
 
     def _game(self, i: int) -> Game:
         # Between 1 and twice the mean, evenly: about `ROUNDS` on average.
-        total = min(1 + round(2 * (ROUNDS - 1) * spread(i)), self._most)
+        total = 1 + round(2 * (ROUNDS - 1) * spread(i))
         rules = Rules()
         condition = ALL_CONDITIONS[i % len(ALL_CONDITIONS)]
-        return Game(i, total, State(condition, rules.start, (), rules))
+        game = Game(i, total, State(condition, rules.start, (), rules))
+        if total > self._most:
+            # A stretch from anywhere in it, so that prompts are as long as in whole games.
+            before = int((total - self._most + 1) * spread(7 * i))
+            for _ in range(before):
+                _play_round(game)
+            game.total = before + self._most
+        return game
 
     def _row(self, game: Game) -> Row:
         prompt, n = render(PROMPT, game.state), next(self._numbered)
@@ -95,6 +95,15 @@ class Table:
         """One id for every piece of the text, the same for the same piece: prompts share what their
         texts share."""
         return tuple(10 + zlib.crc32(p.encode()) % (self.vocab - 10) for p in pieces(text))
+
+
+def _play_round(game: Game) -> None:
+    """One more round with a random end. Money is no object: the game's length is drawn before."""
+    number = len(game.state.rounds) + 1
+    won = zlib.crc32(f"{game.number}/{number}".encode()) % 10 < 3
+    balance = max(game.state.balance + (20 if won else -10), 10)
+    rounds = (*game.state.rounds, Round(number, 10, won, balance))
+    game.state = replace(game.state, balance=balance, rounds=rounds)
 
 
 def _ends(menu: Any, last: int) -> Callable[[str], bool]:
@@ -133,7 +142,7 @@ def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
     return {
         "games": settings.games,
         "responses": table.responses,
-        "mean_rounds": rounded(table.responses / settings.games),
+        "rounds_played_each": rounded(table.responses / settings.games),
         "mean_prompt_tokens": rounded(table.prompt_tokens / table.responses),
         "mean_response_tokens": rounded(table.tokens / table.responses),
         "token_limit": limit,

@@ -61,12 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--repeat", type=int, help="decode: timed runs of each program, the median counts")
     add("--at-most", type=float, help="decode: seconds after which a program is not repeated")
     add("--only", nargs="*", help="decode: names of the alternatives to run, none for ours alone")
-    add("--batches", type=int, nargs="+", help="decode: batch sizes of the alternatives")
+    add("--batches", type=int, nargs="+", help="decode: batch sizes of generate and bridge")
     add("--no-agreement", action="store_true", help="decode: time without comparing first")
     add("--seconds", type=float, help="exp2: shortest measured run")
     add("--chunk", type=int, help="exp2: features in one run of the engine")
     add("--games", type=int, help="games: games played")
-    add("--rounds", type=int, help="games: most rounds of a game (default: as real games have)")
+    add(
+        "--rounds",
+        type=int,
+        help="games: most rounds played of each (default: all)",
+    )
     add("--slots", type=int, help="games: rows in flight (default: as the memory allows)")
     add("--screen-width", type=int, help="screening: rows of a batch (4096; on a CPU 512)")
     add("--whole", action="store_true", help="screening: every feature of every layer too")

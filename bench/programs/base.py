@@ -36,7 +36,7 @@ class Program(ABC):
         title: What it is, for people.
         mode: How its rows are patched; None for a program that cannot patch row by row.
         batches: Batch sizes worth trying, by device type.
-        one_by_one: Whether it can only run one row at a time.
+        own_batches: Whether it chooses how many rows it takes at a time by itself.
         note: What a reader has to know beside its figures.
     """
 
@@ -44,7 +44,7 @@ class Program(ABC):
     title: ClassVar[str]
     mode: ClassVar[Mode | None] = "delta"
     batches: ClassVar[dict[str, tuple[int, ...]]]
-    one_by_one: ClassVar[bool] = False
+    own_batches: ClassVar[bool] = False
     note: ClassVar[str] = ""
 
     def __init__(self, loaded: LoadedModel, saes: dict[int, SaeLayer]) -> None:

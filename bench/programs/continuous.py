@@ -30,6 +30,7 @@ class ContinuousBatching(Program):
     title = "transformers generate_batch, unpatched"
     mode: ClassVar[Mode | None] = None
     batches: ClassVar = {"cuda": (512,), "cpu": (128,)}
+    own_batches = True
     note = "It cannot patch row by row and runs unpatched, which is in its favour."
 
     def timed(self, rows: list[Row]) -> Callable[[], int]:

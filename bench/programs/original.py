@@ -30,7 +30,7 @@ class Original(Program):
     title = "the original's algorithm, batch 1"
     mode: ClassVar[Mode | None] = "reconstruct"
     batches: ClassVar = {"cuda": (1,), "cpu": (1,)}
-    one_by_one = True
+    own_batches = True
 
     def timed(self, rows: list[Row]) -> Callable[[], int]:
         def run() -> int:
