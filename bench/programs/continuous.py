@@ -8,6 +8,7 @@ is in its favour.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +21,8 @@ from pitboss.engine.row import Mode
 
 # On a GPU it sizes its cache by the free memory; on a CPU that would be the host's, and filling
 # it takes longer than the run. Of the sizes tried with the shipped models, this was the fastest.
-_CPU_CACHE = {"page_size": 32, "num_blocks": 4096, "max_batch_tokens": 256}
+_CPU_CACHE = {"num_blocks": 4096, "max_batch_tokens": 256}
+_CPU_PAGE = 32
 
 
 class ContinuousBatching(Program):
@@ -54,7 +56,10 @@ class ContinuousBatching(Program):
         except ImportError as error:
             raise Unavailable("this transformers has no ContinuousBatchingConfig") from error
         if self.loaded.device.type == "cpu":
-            settings |= _CPU_CACHE
+            # Transformers 5.17 calls a page a block.
+            known = {field.name for field in fields(ContinuousBatchingConfig)}
+            page = "page_size" if "page_size" in known else "block_size"
+            settings |= _CPU_CACHE | {page: _CPU_PAGE}
         before = self.loaded.model.config._attn_implementation
         try:
             with _quiet():
