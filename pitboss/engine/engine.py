@@ -1,6 +1,7 @@
 """Rows in, generations out: schedule → run → collect, until no row is left."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -132,7 +133,8 @@ class Engine:
         """Generate every row; `on_done` is told of each and may return further rows.
 
         Returns:
-            Generations in the order in which they ended (those of `on_done` included).
+            Generations in the order in which they ended (those of `on_done` included), without the
+            states that `on_done` was given.
 
         Raises:
             BadInput: A row does not fit the engine, or two rows have the same key.
@@ -149,9 +151,10 @@ class Engine:
                 for gang, runner in enumerate(self.runners):
                     if computing[gang]:
                         for row, generation in self._collect(scheduler, gang, kept):
-                            done.append(generation)
                             if on_done is not None:
                                 scheduler.submit(self._checked(on_done(row, generation), keys))
+                                generation = replace(generation, states=None)  # on_done had them
+                            done.append(generation)
                     self._seat(scheduler, gang)
                     computing[gang] = bool(scheduler.seated[gang])
                     if computing[gang]:
