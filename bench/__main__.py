@@ -70,7 +70,9 @@ def measure(args: argparse.Namespace, command: str) -> int:
             traceback.print_exc()
             figures = {"error": f"{type(error).__name__}: {error}"[:500], "failed": True}
         free()
-        told = machine.facts(settings.device, command) | {"quick": args.quick} | figures
+        told = (
+            machine.facts(settings.device, command, args.commit) | {"quick": args.quick} | figures
+        )
         results.write_section(out, settings.shape, name, section, told)
         print(json.dumps(figures, indent=1, ensure_ascii=False), flush=True)
         if figures.get("failed"):

@@ -38,12 +38,12 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def facts(device: torch.device, command: str) -> dict[str, Any]:
-    """Everything that must be told with a figure."""
+def facts(device: torch.device, command: str, told: str | None = None) -> dict[str, Any]:
+    """Everything that must be told with a figure; the commit is `told` or this tree's."""
     return {
         "command": command,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit(),
+        "commit": told or commit(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "versions": versions(),

@@ -90,11 +90,11 @@ def _draw(axis: Axes, result: dict[str, Any]) -> None:
         )  # fmt: skip
     axis.axvline(limit, color=RED, linewidth=1.2, linestyle=(0, (4, 2)))
     axis.annotate(
-        f"limit of matrix\nproducts: {limit:,.0f}", (limit, 0), xycoords=("data", "axes fraction"),
-        xytext=(5, 4), textcoords="offset points", va="bottom", fontsize=8, color=RED,
+        f"limit of matrix products: {limit:,.0f}", (limit, len(made) - 0.15),
+        xytext=(-5, 0), textcoords="offset points", ha="right", va="center", fontsize=8, color=RED,
     )  # fmt: skip
     axis.set_yticks(range(len(made)), [bar.label.replace(", ", ",\n", 1) for bar in made])
-    axis.set_ylim(len(made) - 0.45, -0.55)
+    axis.set_ylim(len(made) + 0.15, -0.55)  # a line for the limit's name
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axis.set_xlabel("tokens a second (log scale)")
     shape, tokens = result["shape"], f"{section['prompt_tokens']} + {section['new_tokens']} tokens"

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="result file (default: bench/results/[quick/]<device>-<shape>.json)",
     )
+    add("--commit", help="what to record where the tree was copied without its repository")
     add("--threads", type=int, help="of the CPU (default: torch's own choice)")
     add("--width", type=int, help="rows of the engine's matrix products")
     add("--gangs", type=int, help="the engine's batches that take turns")
@@ -79,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace) -> Settings:
     """Settings from the command line: full sizes on a GPU, smaller ones on a CPU."""
     cuda = args.device.type == "cuda"
-    width = args.width or ((512 if args.quick else 2048) if cuda else 128)
+    width = args.width or ((512 if args.quick else 2048) if cuda else 256)
     engine: dict[str, Any] = {}
     if args.gangs:
         engine["gangs"] = args.gangs
@@ -87,7 +88,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         engine["fast"] = False
     sizes: dict[str, Any] = {
         "rows": args.rows or (width if args.quick else 4 * width),
-        "chunk": args.chunk or (100 if cuda else 3 if args.quick else 8),
+        "chunk": args.chunk or (100 if cuda else 3 if args.quick else 16),
         "games": args.games or (512 if cuda else 32) * (1 if args.quick else 4),
         "rounds": args.rounds or (1 if args.quick else None if cuda else 2),
         "seconds": args.seconds or (8.0 if args.quick else 60.0 if cuda else 20.0),
