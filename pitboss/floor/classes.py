@@ -38,3 +38,8 @@ def margin(gpu: Gpu, footprint: int, growth: int = 0) -> int:
         growth: Bytes by which the tenants may grow again (see `history.growth`).
     """
     return gpu.free - footprint - growth
+
+
+def others(gpu: Gpu) -> bool:
+    """Whether somebody else than Pitboss uses the GPU."""
+    return gpu.used - gpu.ours > FREE_UP_TO

@@ -1,0 +1,122 @@
+"""Where the experiments go that run on one GPU each, and when each GPU is free again.
+
+The rule: empty GPUs first, and of these the one where the job ends first; then GPUs on which a
+tenant leaves a safe margin. One job of ours on a GPU at a time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pitboss.floor.classes import margin, occupancy, others, safety
+from pitboss.floor.gpus import Gpu, Survey
+from pitboss.floor.jobs import ALLOWANCE, Job, Speed
+from pitboss.floor.placement import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The placed jobs.
+
+    Attributes:
+        running: Jobs that already run, by GPU.
+        relied: Hours from now after which a job is taken to be over: its end as expected, and half
+            as long again where nobody measured it.
+        unplaced: Sentences on jobs that found no place.
+    """
+
+    placements: tuple[Placement, ...]
+    running: Mapping[int, Job]
+    relied: Mapping[str, float]
+    unplaced: tuple[str, ...]
+
+    def on(self, gpu: int) -> tuple[str, ...]:
+        """Names of the jobs placed on a GPU."""
+        return tuple(p.job for p in self.placements if p.gpu == gpu)
+
+
+@dataclass(slots=True)
+class _Clock:
+    """When something is over: as expected, and as others may rely on."""
+
+    expected: float = 0.0
+    relied: float = 0.0
+
+    def then(self, duration: Speed) -> "_Clock":
+        allowance = 1.0 if duration.measured else ALLOWANCE
+        return _Clock(self.expected + duration.value, self.relied + duration.value * allowance)
+
+
+def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> House:
+    """Give every job a GPU, in the order in which they are listed."""
+    gpus = {gpu.index: _Clock() for gpu in survey.gpus}
+    over: dict[str, _Clock] = {}
+    running: dict[int, Job] = {}
+    placements: list[Placement] = []
+    unplaced: list[str] = []
+    for job in jobs:
+        if job.running_on is not None:
+            gpu = survey.gpu(job.running_on)
+            duration = job.on(gpu.name)
+            if duration is None:
+                unplaced.append(f"{job.name} runs on GPU {gpu.index}; when it ends is not known.")
+                duration = Speed(float("inf"), "unknown")
+            running[gpu.index], over[job.name] = job, _Clock().then(duration)
+            continue
+        if missing := [name for name in job.after if name not in over]:
+            unplaced.append(f"{job.name} waits for {', '.join(missing)}, which has no place.")
+            continue
+        ready = _Clock(
+            max((over[name].expected for name in job.after), default=0.0),
+            max((over[name].relied for name in job.after), default=0.0),
+        )
+        found = _best(survey, job, growth, gpus, ready, running)
+        if found is None:
+            unplaced.append(_why_not(survey, job))
+            continue
+        gpu, placement, clock = found
+        gpus[gpu.index] = over[job.name] = clock
+        placements.append(placement)
+    relied = {name: clock.relied for name, clock in over.items()}
+    return House(tuple(placements), running, relied, tuple(unplaced))
+
+
+def _best(
+    survey: Survey,
+    job: Job,
+    growth: Mapping[int, int],
+    gpus: Mapping[int, _Clock],
+    ready: _Clock,
+    running: Mapping[int, Job],
+) -> tuple[Gpu, Placement, _Clock] | None:
+    offers = []
+    for gpu in survey.gpus:
+        duration, seat = job.on(gpu.name), occupancy(gpu)
+        left = margin(gpu, job.footprint, growth.get(gpu.index, 0))
+        wanted = safety(left) == "safe" or (seat == "free" and safety(left) == "marginal")
+        if duration is None or seat == "full" or not wanted or gpu.index in running:
+            continue
+        free = gpus[gpu.index]
+        start = _Clock(max(free.expected, ready.expected), max(free.relied, ready.relied))
+        clock = start.then(duration)
+        placement = Placement(
+            job=job.name,
+            gpu=gpu.index,
+            layers="",
+            start_h=start.expected,
+            end_h=clock.expected,
+            margin=left,
+            footprint=job.footprint,
+            speed=duration,
+            shared_with=tuple(tenant.label for tenant in gpu.tenants),
+            others=others(gpu),
+            waits_for=job.after,
+        )
+        offers.append((seat != "free", clock.expected, gpu.index, (gpu, placement, clock)))
+    return min(offers, key=lambda offer: offer[:3])[3] if offers else None
+
+
+def _why_not(survey: Survey, job: Job) -> str:
+    if not any(job.on(gpu.name) for gpu in survey.gpus):
+        kinds = ", ".join(sorted({gpu.name for gpu in survey.gpus}))
+        return f"{job.name} has no measured duration on {kinds}: time a pilot; it is left out."
+    return f"{job.name} fits on no GPU: it takes {job.footprint / 1e9:.1f} GB; it is left out."
