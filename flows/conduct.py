@@ -1,8 +1,6 @@
 """Running a campaign's parts as flow runs of their own, in order, as many at once as may be."""
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,28 +10,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.logging import get_run_logger
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
+from flows.order import run_in_order
 from flows.parts import Part
 from pitboss.errors import BadInput, PitbossError
 
-EVERY_SECONDS = 2.0
 ONLINE = "ONLINE"
-Start = Callable[[Part], FlowRun]
-Look = Callable[[UUID], FlowRun]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A part that did not complete, and why."""
-
-    part: Part
-    state: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.part.name} on {self.part.pool}: {self.state}, {self.message}"
 
 
 def require_pools(client: SyncPrefectClient, parts: Sequence[Part]) -> None:
@@ -68,16 +51,13 @@ def require_pools(client: SyncPrefectClient, parts: Sequence[Part]) -> None:
 def conduct(client: SyncPrefectClient, parts: Sequence[Part], study: str) -> None:
     """Run the parts, each as soon as what it needs is complete, and wait for all of them.
 
-    When a part fails, everything that does not need it still runs: that work is kept.
+    When a part fails, everything that does not need it still runs: that work is kept. A part whose
+    process dies is started again, and patching goes on as long as one of its lanes does.
 
     Raises:
         PitbossError: At least one part did not complete; names each with its cause.
     """
-    failures = run_in_order(
-        parts,
-        start=lambda part: start_run(part, study),
-        look=lambda run_id: client.read_flow_run(run_id),
-    )
+    failures = run_in_order(parts, ServersFloor(client, study))
     if failures:
         raise PitbossError(
             f"{len(failures)} of {len(parts)} parts did not complete: "
@@ -86,69 +66,42 @@ def conduct(client: SyncPrefectClient, parts: Sequence[Part], study: str) -> Non
         )
 
 
-def start_run(part: Part, study: str) -> FlowRun:
+class ServersFloor:
+    """The floor as the server knows it: work pools, and flow runs as children of this one."""
+
+    def __init__(self, client: SyncPrefectClient, study: str) -> None:
+        self._client, self._study = client, study
+
+    def start(self, part: Part, number: int) -> FlowRun:
+        return start_run(part, self._study, number)
+
+    def look(self, run: UUID) -> FlowRun:
+        return self._client.read_flow_run(run)
+
+    def paused(self, pool: str) -> bool:
+        return self._client.read_work_pool(pool).is_paused
+
+    def withdraw(self, run: UUID) -> None:
+        message = "Other lanes have finished all chunks."
+        self._client.set_flow_run_state(run, Cancelled(message=message))
+
+
+def start_run(part: Part, study: str, number: int = 1) -> FlowRun:
     """Create a part's flow run, as a child of this one.
 
     The idempotency key makes a repeated request harmless; a campaign that is tried again asks under
-    a new key, because the old run may have ended badly.
+    a new key, because the old run may have ended badly, and so does one that starts a part again.
     """
     attempt = f"{runtime.flow_run.id}-{runtime.flow_run.run_count}"
     run = run_deployment(
         part.deployment,
         parameters={"study": study, **part.parameters},
         flow_run_name=f"{part.name} on {part.pool}",
-        idempotency_key=f"{attempt}-{part.name}",
+        idempotency_key=f"{attempt}-{part.name}-{number}",
         timeout=0,
         as_subflow=True,
     )
     return cast(FlowRun, run)  # not a coroutine: there is no event loop here
-
-
-def run_in_order(
-    parts: Sequence[Part], *, start: Start, look: Look, every: float = EVERY_SECONDS
-) -> list[Failure]:
-    """Start parts when their needs are complete; return the failures once nothing runs any more."""
-    logger = get_run_logger()
-    waiting, running = list(parts), dict[UUID, Part]()
-    complete: set[str] = set()
-    failures: list[Failure] = []
-    while True:
-        never = _never(waiting, {failure.part.name for failure in failures})
-        to_end = {part.name for part in (*waiting, *running.values())} - never
-        for part in [p for p in waiting if _may_start(p, complete, to_end)]:
-            waiting.remove(part)
-            running[start(part).id] = part
-            logger.info("Started %s on %s", part.name, part.pool)
-        if not running:
-            return failures + [Failure(part, "not started", _lacking(part)) for part in waiting]
-        time.sleep(every)
-        for run_id, part in list(running.items()):
-            state = look(run_id).state
-            if state is None or not state.is_final():
-                continue
-            del running[run_id]
-            if state.is_completed():
-                complete.add(part.name)
-                logger.info("Completed %s", part.name)
-            else:
-                failures.append(Failure(part, state.name or state.type.value, state.message or ""))
-                logger.error("%s", failures[-1])
-
-
-def _may_start(part: Part, complete: set[str], to_end: set[str]) -> bool:
-    return complete.issuperset(part.needs) and to_end.isdisjoint(part.after)
-
-
-def _never(waiting: Sequence[Part], failed: set[str]) -> set[str]:
-    """Names of waiting parts that cannot start any more, because what they need failed."""
-    lost = set(failed)
-    for _ in waiting:
-        lost |= {part.name for part in waiting if lost.intersection(part.needs)}
-    return lost
-
-
-def _lacking(part: Part) -> str:
-    return f"because it needs {', '.join(part.needs)}."
 
 
 def cancel_parts(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -20,6 +20,8 @@ class Part:
         parameters: The run's parameters, the study excepted.
         needs: Names of the parts that must be complete before.
         after: Names of the parts that must have ended before, well or badly.
+        elastic: Shares its work with the other elastic parts of the same flow, each on its pool:
+            they join and leave as their pools allow, and one that completes has seen all finished.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Part:
     parameters: dict[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    elastic: bool = False
 
     @property
     def deployment(self) -> str:
@@ -68,6 +71,7 @@ def until_patching(study: Study) -> list[Part]:
             {"shard": shard, "shards": len(floor.patching)},
             needs=(needed,),
             after=tuple(part.name for part in before),
+            elastic=True,
         )
         for shard, pool in enumerate(floor.patching)
     ]

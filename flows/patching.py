@@ -1,36 +1,65 @@
 """Exp2: is a feature causal? Set it to each group's mean while the model answers, and count."""
 
-from prefect import flow
+from typing import Any
+
+from prefect import State, flow, runtime
+from prefect.logging import get_run_logger
 
 from flows.parameters import Shard, Shards, StudyPath, run_name
 from pitboss.experiments import patching as experiment
+from pitboss.floor.claims import Queue, in_turn
 from tasks.artifacts import Progress
-from tasks.model import load_if_needed
-from tasks.patch import feature_chunk, show_checkpoint
-from tasks.policies import FLOW, unless_stored
+from tasks.lane import asked, left
+from tasks.model import DoesNotFit, load_if_needed
+from tasks.patch import feature_chunk, left_to_others, show_checkpoint
+from tasks.policies import FLOW, is_out_of_memory, unless_stored
 from tasks.study import begin
 
 
 @flow(name="patching", flow_run_name=run_name, **FLOW)
-def patching(study: StudyPath = "studies/demo.yaml", shard: Shard = 0, shards: Shards = 1) -> None:
-    """Exp2: one shard of the selected features, patched to their safe and risky values.
+def patching(
+    study: StudyPath = "studies/demo.yaml", shard: Shard = 0, shards: Shards = 1
+) -> State[Any] | None:
+    """Exp2: the selected features, patched to their safe and risky values, shared among lanes.
 
     Needs the feature bank. The baseline is drawn once and shared by all features; each chunk of at
-    most 100 features of one layer is stored as one part, followed by a checkpoint table.
+    most 100 features of one layer is stored as one part, followed by a checkpoint table. Lanes may
+    join and leave at any time: whoever is free takes the next chunk that nobody works on, and a run
+    ends when all chunks are finished, by whomever, or when its pool is paused.
 
     Args:
         study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It
             fixes everything that results depend on.
-        shard: Which share of the chunks this run does, counted from 0.
-        shards: Into how many shares the chunks are dealt. With 1, this run does all of them.
+        shard: With which share of the chunks this run begins, counted from 0. After that it takes
+            whatever the others have not begun.
+        shards: Into how many shares the chunks are dealt: the number of lanes at work.
     """
     settings, store = begin(study)
-    mine = experiment.shard(experiment.units(settings, store), shard, shards)
-    work = [experiment.baseline_unit(settings), *mine]
+    chunks = experiment.units(settings, store)
+    work = [experiment.baseline_unit(settings), *in_turn(chunks, shard, shards)]
     load_if_needed(settings, settings.patching.model, work, store)
     key = f"{settings.name}-patching-{shard}-of-{shards}-progress"
-    bar = Progress(key, "Chunks, the baseline included", len(work))
-    for chunk in work:
-        unless_stored(feature_chunk, settings, store, chunk)
-        show_checkpoint(settings, chunk)
-        bar.advance(note=chunk.slug)
+    bar = Progress(key, "Chunks finished by all lanes, the baseline included", len(work))
+    for done in [unit for unit in (work[0], *chunks[shard::shards]) if unit.ref(store)]:
+        unless_stored(feature_chunk, settings, store, done)  # seen as Cached
+        show_checkpoint(settings, done)
+    queue = Queue(store, work, run=str(runtime.flow_run.id), stop=asked.to_leave)
+    while claim := queue.take():
+        bar.reach(len(work) - len(queue.left))
+        try:
+            with claim:
+                unless_stored(feature_chunk, settings, store, claim.unit)
+        except DoesNotFit as error:
+            get_run_logger().error("Chunk %s is left to other lanes: %s", claim.unit.slug, error)
+            queue.give_up(claim.unit)
+            continue
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            continue  # taken again, here with fewer rows at once or by another lane
+        show_checkpoint(settings, claim.unit)
+    if queue.stopped:
+        return left(queue.stopped, len(queue.left))
+    left_to_others(queue.given_up)
+    bar.reach(len(work))
+    return None

@@ -116,6 +116,10 @@ class Progress:
             self._sent_at = time.monotonic()
             self._send(note)
 
+    def reach(self, done: int, note: str = "") -> None:
+        """Count up to a number of steps, some of them done by others."""
+        self.advance(max(0, done - self._done), note)
+
     @never_fails
     def _send(self, note: str) -> None:
         percent = 100.0 if not self._total else min(100.0, 100.0 * self._done / self._total)

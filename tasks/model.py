@@ -1,7 +1,6 @@
 """The model of this flow run's process: loaded once, shared by all its tasks."""
 
 import gc
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +12,14 @@ from pitboss.experiments.lane import Lane, open_lane
 from pitboss.experiments.units import Unit
 from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study
+from tasks.lane import one_load_at_a_time, pool_name
 from tasks.policies import STEP, is_out_of_memory
 
 Run = Callable[[Lane, Store, Unit, int | None], PartRef]
+
+
+class DoesNotFit(PitbossError):
+    """One row alone does not fit into the device's memory; another device may have more."""
 
 
 class Held:
@@ -36,12 +40,12 @@ class Held:
         """Go on with half of the rows that were too many.
 
         Raises:
-            PitbossError: One row alone does not fit, so that trying again would not help.
+            DoesNotFit: One row alone does not fit, so that trying again would not help.
         """
         if slots == 1:
-            raise PitbossError(
+            raise DoesNotFit(
                 "One row alone does not fit into the memory of this device.",
-                where=pool_name(),
+                where=pool_name() or "this process",
                 next="Use a device with more memory, or free it from other programs.",
             ) from error
         self.slots = slots // 2
@@ -49,11 +53,6 @@ class Held:
 
 
 _held: dict[tuple[str, str], Held] = {}
-
-
-def pool_name() -> str:
-    """The work pool this run came through, or the bare process."""
-    return os.environ.get("PITBOSS_POOL", "this process")
 
 
 def hold(study: Study, alias: str) -> Held:
@@ -66,7 +65,8 @@ def hold(study: Study, alias: str) -> Held:
         _held.clear()
         free_memory()
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        _held[name] = Held(open_lane(study, alias, device))
+        with one_load_at_a_time():
+            _held[name] = Held(open_lane(study, alias, device))
     return _held[name]
 
 

@@ -1,5 +1,6 @@
 """Patching, Exp2: one task is one chunk of features of one layer, or the shared baseline."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import task
@@ -11,7 +12,8 @@ from pitboss.report.figures import effects_figure
 from pitboss.report.tables import strongest_effects
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_table
-from tasks.model import carry_out
+from tasks.lane import pool_name
+from tasks.model import DoesNotFit, carry_out
 from tasks.policies import PART, STEP
 from tasks.study import open_results
 
@@ -26,6 +28,22 @@ def show_checkpoint(study: Study, unit: Unit) -> None:
     """The checkpoint after a chunk: each feature's stop rates under each value."""
     rows = experiment.checkpoint_rows(study, open_results(study), unit)
     show_table(f"{study.name}-chunk-{unit.slug}", rows, f"Chunk {unit.slug}, finished and stored")
+
+
+def left_to_others(chunks: Sequence[Unit]) -> None:
+    """At a lane's end: chunks that it could not compute and that nobody else has finished.
+
+    Raises:
+        DoesNotFit: There are some; names them.
+    """
+    if not chunks:
+        return
+    raise DoesNotFit(
+        f"{len(chunks)} chunks do not fit into the memory of this device and are not finished "
+        f"elsewhere: {', '.join(chunk.slug for chunk in chunks)}.",
+        where=pool_name() or "this process",
+        next="Let a lane with more memory join, or free this one; then run patching again.",
+    )
 
 
 @task(name="effects", **STEP)

@@ -19,6 +19,7 @@ from prefect.states import State
 
 from pitboss.errors import OutOfMemory, PitbossError
 from pitboss.store import Store
+from tasks.lane import end_if_asked
 
 # Seven halvings bring 128 slots down to one. The waits are for a server or a network that is away.
 RETRIES = 7
@@ -141,6 +142,10 @@ def unless_stored(
     """Run a part's task, or let Prefect show it as `Cached` if its part is in the store.
 
     A cached reference to a part that is gone or damaged is not believed: the store is the truth.
+
+    Raises:
+        Abort: The run was cancelled and no worker stopped it, so it ends between two parts.
     """
+    end_if_asked()
     gone = unit.ref(store) is None
     return part.with_options(refresh_cache=gone)(study, unit)

@@ -14,6 +14,7 @@ from pitboss.studies.announce import announce
 from pitboss.studies.loading import load_study
 from pitboss.studies.model import Study
 from tasks.artifacts import show_markdown
+from tasks.lane import hold_lane
 from tasks.policies import STEP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,8 +75,10 @@ def begin(path: str) -> Opened:
 
     Raises:
         BadInput: The study cannot be carried out; nothing has started.
+        Busy: Another living process is at work on this lane.
         Mismatch: The results folder was made with other settings.
     """
+    hold_lane()
     study = read_study(path)
     check_and_announce(study)
     return Opened(study, open_results(study))

@@ -54,7 +54,7 @@ def before(call, number):
 
 def arm(what, number):
     if what == "step":  # in the middle of generating
-        Runner.step = before(Runner.step, number)
+        Runner.launch = before(Runner.launch, number)
     elif what == "rename":  # between the part's bytes, the part and its record
         os.rename = before(os.rename, number)
     elif what == "chunk":  # between two chunks

@@ -7,42 +7,58 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import disable_run_logger
-from prefect.states import Completed, Failed, Running, State
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running, Scheduled, State
 
-from flows.conduct import Failure, require_pools, run_in_order
+from flows.conduct import require_pools
+from flows.order import MAX_RESTARTS, Failure, run_in_order
 from flows.parts import Part, after_effects, until_patching
 from pitboss.errors import BadInput
 from pitboss.studies.loading import load_study
 from pitboss.studies.model import Study
+from tasks.lane import LEFT
 from tasks.study import ROOT
 
 
 class Floor:
-    """Runs that end when looked at for the second time, in the state asked for."""
+    """Runs that end when looked at for the second time, in the state asked for.
+
+    Attributes:
+        pauses: Pools that are paused now.
+    """
 
     def __init__(self, ends: Callable[[Part], State]) -> None:
         self._ends = ends
         self._runs: dict[UUID, tuple[Part, int]] = {}
+        self._withdrawn: set[UUID] = set()
         self.log: list[str] = []
+        self.pauses: set[str] = set()
 
-    def start(self, part: Part) -> FlowRun:
+    def start(self, part: Part, number: int) -> FlowRun:
         run = FlowRun(id=uuid4(), flow_id=uuid4(), state=Running())
         self._runs[run.id] = (part, 0)
-        self.log.append(f"start {part.name}")
+        self.log.append(f"start {part.name}" + (f" again {number}" if number > 1 else ""))
         return run
 
     def look(self, run_id: UUID) -> FlowRun:
         part, looks = self._runs[run_id]
         self._runs[run_id] = (part, looks + 1)
         state = self._ends(part) if looks else Running()
+        state = Cancelled() if run_id in self._withdrawn else state
         if state.is_final():
             self.log.append(f"end {part.name}")
         return FlowRun(id=run_id, flow_id=uuid4(), state=state)
 
+    def paused(self, pool: str) -> bool:
+        return pool in self.pauses
+
+    def withdraw(self, run_id: UUID) -> None:
+        self.log.append(f"withdraw {self._runs[run_id][0].name}")
+        self._withdrawn.add(run_id)
+
 
 def conduct(parts: list[Part], floor: Floor) -> list[Failure]:
     with disable_run_logger():
-        return run_in_order(parts, start=floor.start, look=floor.look, every=0)
+        return run_in_order(parts, floor, every=0)
 
 
 def demo_parts() -> list[Part]:
@@ -138,6 +154,74 @@ def test_a_part_that_can_never_start_holds_up_nobody() -> None:
     floor = Floor(lambda part: Failed(message="no") if part.name == "broken" else Completed())
     assert {failure.part.name for failure in conduct(parts, floor)} == {"broken", "lost"}
     assert "end last" in floor.log
+
+
+def lanes(count: int) -> list[Part]:
+    return [Part(f"patching {n + 1}", "patching", f"gpu-{n}", elastic=True) for n in range(count)]
+
+
+def left() -> State:
+    return Cancelled(name=LEFT, message="paused")
+
+
+@pytest.mark.parametrize("end", [Failed(message="no"), Cancelled(), left()])
+def test_a_lane_that_fails_or_leaves_fails_nothing_while_another_finishes(end: State) -> None:
+    floor = Floor(lambda part: Completed() if part.pool == "gpu-1" else end)
+    floor.pauses = {"gpu-0"} if end.name == LEFT else set()
+    assert conduct(lanes(2), floor) == []
+    assert "end patching 2" in floor.log
+
+
+def test_lanes_that_all_end_badly_fail() -> None:
+    floor = Floor(lambda part: Failed(message="no") if part.pool == "gpu-0" else Cancelled())
+    assert {failure.part.name for failure in conduct(lanes(2), floor)} == {
+        "patching 1",
+        "patching 2",
+    }
+
+
+def test_a_paused_pool_gets_its_run_when_it_is_resumed_and_work_is_left() -> None:
+    class Resumed(Floor):
+        """Pool gpu-0 is paused, gpu-1 leaves as its pool is paused, then gpu-0 is resumed."""
+
+        asked = 0
+
+        def paused(self, pool: str) -> bool:
+            self.asked += 1
+            return pool == ("gpu-0" if self.asked < 5 else "gpu-1")
+
+    floor = Resumed(lambda part: Completed() if part.pool == "gpu-0" else left())
+    assert conduct(lanes(2), floor) == []
+    assert floor.log == ["start patching 2", "end patching 2", "start patching 1", "end patching 1"]
+
+
+def test_a_lane_that_left_joins_again_under_a_new_number() -> None:
+    states = iter([left(), Completed()])
+    floor = Floor(lambda part: next(states))
+    assert conduct(lanes(1), floor) == []
+    assert floor.log.count("start patching 1 again 2") == 1
+
+
+def test_a_run_that_waits_for_a_worker_is_withdrawn_when_all_chunks_are_finished() -> None:
+    floor = Floor(lambda part: Completed() if part.pool == "gpu-0" else Scheduled(name="Late"))
+    assert conduct(lanes(2), floor) == []
+    assert floor.log[-2:] == ["withdraw patching 2", "end patching 2"]
+
+
+@pytest.mark.parametrize("part", [Part("games", "games", "gpu-0"), lanes(1)[0]])
+def test_a_part_whose_process_dies_is_started_again_but_not_for_ever(part: Part) -> None:
+    floor = Floor(lambda part: Crashed(message="exit code -9"))
+    [failure] = conduct([part], floor)
+    assert failure.state == "Crashed"
+    assert len([line for line in floor.log if line.startswith("start")]) == 1 + MAX_RESTARTS
+
+
+def test_a_crash_that_is_resumed_at_once_is_none() -> None:
+    """The reconciler sets a dead run to Crashed, then to AwaitingRetry."""
+    states = iter([Crashed(), Scheduled(name="AwaitingRetry"), Crashed(), Running(), Completed()])
+    floor = Floor(lambda part: next(states))
+    assert conduct([Part("games", "games", "gpu-0")], floor) == []
+    assert len([line for line in floor.log if line.startswith("start")]) == 1
 
 
 @pytest.mark.parametrize("study", ["demo", "plan"])

@@ -1,0 +1,176 @@
+"""This process as a lane: the lock that says it lives, and whether it is asked to stop.
+
+A lane is a process that a worker of a GPU's pool started. Nothing here does anything in a bare
+process, such as a flow called from a script.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import State, runtime
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import Abort
+from prefect.logging import get_run_logger
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
+from prefect.states import Cancelled
+
+from pitboss.floor.lock import Busy, GpuLock, KernelLock, lock_path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTROL = "control"
+# Shorter than the reconciler's grace: a run that waits for the lock is not taken for a dead one.
+LOCK_PATIENCE = 40.0
+LOAD_PATIENCE = 600.0
+ASK_TIMEOUT = 5.0
+ASK_EVERY_SECONDS = 4.0
+PAUSED = "somebody paused the work pool"
+# Name of the state in which a run of a paused pool ends: not finished, and nothing went wrong.
+LEFT = "Left"
+
+_held: dict[Path, KernelLock] = {}
+
+
+def pool_name() -> str:
+    """The work pool this run came through; empty in a bare process."""
+    return os.environ.get("PITBOSS_POOL", "")
+
+
+def state_folder() -> Path:
+    """Where the house keeps its locks: `.pitboss` in the repository, or PITBOSS_HOME."""
+    return Path(os.environ.get("PITBOSS_HOME") or ROOT / ".pitboss")
+
+
+def lock_name(pool: str, run: str) -> str:
+    """The lock of a run: one for a lane, whichever run it does; one for each run of `control`."""
+    return f"{CONTROL}-{run}" if pool == CONTROL else pool
+
+
+def hold_lane() -> None:
+    """Hold this lane's lock until the process ends. A bare process is no lane and holds nothing.
+
+    A run that was cancelled may need a moment to die, so the next one waits for it.
+
+    Raises:
+        Busy: Another living process holds the lane; the message names it.
+    """
+    pool, run = pool_name(), str(runtime.flow_run.id or "")
+    if not pool:
+        return
+    lock = GpuLock(state_folder(), lock_name(pool, run))
+    if lock.path in _held:
+        return
+    lock.acquire(run, patience=LOCK_PATIENCE)
+    _held[lock.path] = lock
+
+
+class Asked:
+    """Whether this run is asked to stop, asked of the server every few seconds at most.
+
+    A worker that was replaced cannot stop the runs of its predecessor, and a paused pool only stops
+    new ones, so a run looks for itself. A server that does not answer stops nothing.
+    """
+
+    def __init__(self) -> None:
+        self._at = float("-inf")
+
+    def to_end(self) -> str:
+        """Why this run should end at the next boundary, or nothing: it was cancelled or paused."""
+        return self._due(lambda client, run: _ending(client.read_flow_run(run).state))
+
+    def to_leave(self) -> str:
+        """As `to_end`, or because the lane's pool is paused or the lane is no longer ours alone."""
+
+        def look(client: SyncPrefectClient, run: UUID) -> str:
+            pool = pool_name()
+            if ending := _ending(client.read_flow_run(run).state):
+                return ending
+            return f"{PAUSED} {pool}" if client.read_work_pool(pool).is_paused else ""
+
+        if stolen := [lock.path.name for lock in _held.values() if lock.stolen()]:
+            return f"the lock {stolen[0]} was removed, so another run may be on this lane"
+        return self._due(look)
+
+    def _due(self, look: Callable[[SyncPrefectClient, UUID], str]) -> str:
+        run = runtime.flow_run.id
+        if not run or not pool_name() or time.monotonic() - self._at < ASK_EVERY_SECONDS:
+            return ""
+        short = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ASK_TIMEOUT}
+        try:
+            with temporary_settings(updates=short), get_client(sync_client=True) as client:
+                if reason := look(client, UUID(run)):
+                    return reason  # and asked again at once, should anybody go on
+        except Exception as error:  # whatever the server does, the work is worth more
+            _logger().warning(
+                "Could not ask whether to stop (%s: %s); the work goes on.",
+                type(error).__name__,
+                error,
+            )
+        self._at = time.monotonic()
+        return ""
+
+
+def _ending(state: State[Any] | None) -> str:
+    if state is None or not (state.is_cancelling() or state.is_paused() or state.is_final()):
+        return ""
+    return f"the run was set to {state.name}"
+
+
+asked = Asked()
+
+
+def end_if_asked() -> None:
+    """End this run as cancelled if it was, for a run that no worker watches any more.
+
+    Raises:
+        Abort: The run is over; its state is already reported.
+    """
+    reason = asked.to_end()
+    if not reason:
+        return
+    _logger().warning("Ending at this boundary: %s.", reason)
+    with get_client(sync_client=True) as client:
+        message = f"Ended between two parts: {reason}. Finished parts are kept."
+        client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Cancelled(message=message))
+    raise Abort(reason)
+
+
+def left(reason: str, remaining: int) -> State[Any]:
+    """The end of a run that leaves work to other lanes."""
+    _logger().warning("Leaving %d parts to other lanes: %s.", remaining, reason)
+    name = LEFT if reason.startswith(PAUSED) else "Cancelled"
+    return Cancelled(name=name, message=f"{remaining} parts left to other lanes: {reason}.")
+
+
+@contextmanager
+def one_load_at_a_time() -> Iterator[None]:
+    """Let lanes of this machine load their models one after the other.
+
+    Twelve at once would need twelve copies in memory and read the disk at a twelfth of its speed.
+    A lane that has waited too long goes on without its turn. A bare process does not queue.
+    """
+    if not pool_name():
+        yield
+        return
+    lock = KernelLock(lock_path(state_folder(), "load"))
+    try:
+        lock.acquire(str(runtime.flow_run.id or ""), patience=LOAD_PATIENCE)
+    except Busy as busy:
+        _logger().warning("Loading without waiting any longer: %s", busy)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    return get_run_logger() if runtime.flow_run.id else logging.getLogger(__name__)
