@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PROFILE ?= laptop
 CODE := pitboss flows tasks deployments tests bench
 
 .DEFAULT_GOAL := help
@@ -42,8 +43,8 @@ bench: $(STAMP)  ## Measure our speed against the alternatives, in one run on th
 lab: $(STAMP)  ## Train the tiny models and SAEs of lab/ again
 	$(BIN)/python -m pitboss.lab build
 
-up: $(STAMP)  ## Start server, work pools, workers and deployments
-	@$(BIN)/python -m deployments.up
+up: $(STAMP)  ## Start server, work pools, workers and deployments; PROFILE=floor with PostgreSQL and Redis
+	@$(BIN)/python -m deployments.up --profile $(PROFILE)
 
 down: $(STAMP)  ## Stop exactly what `make up` started
 	@$(BIN)/python -m deployments.down

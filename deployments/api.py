@@ -12,6 +12,8 @@ import httpx
 
 from deployments.settings import api_url
 
+CLIENT = "pitboss"
+
 
 class Api:
     """A server on the loopback interface."""
@@ -26,6 +28,7 @@ class Api:
             trust_env=False,  # a proxy in the environment must not see loopback calls
             transport=httpx.HTTPTransport(retries=3),
         )
+        self._csrf = environ.get("PREFECT_SERVER_CSRF_PROTECTION_ENABLED") == "true"
 
     def healthy(self) -> bool:
         try:
@@ -53,12 +56,21 @@ class Api:
     def waiting(self) -> int:
         """How many flow runs wait for a worker."""
         asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}}
-        count = self._client.post("/flow_runs/count", json=asked)
-        count.raise_for_status()
-        return int(count.json())
+        return int(self._answer("/flow_runs/count", asked))
 
     def _post(self, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-        answer = self._client.post(path, json=body)
-        answer.raise_for_status()
-        rows: list[dict[str, Any]] = answer.json()
+        rows: list[dict[str, Any]] = self._answer(path, body)
         return rows
+
+    def _answer(self, path: str, body: dict[str, Any]) -> Any:
+        answer = self._client.post(path, json=body, headers=self._token())
+        answer.raise_for_status()
+        return answer.json()
+
+    def _token(self) -> dict[str, str]:
+        """What a server with CSRF protection wants to see beside a POST; asked anew each time."""
+        if not self._csrf:
+            return {}
+        answer = self._client.get("/csrf-token", params={"client": CLIENT})
+        answer.raise_for_status()
+        return {"Prefect-Csrf-Token": answer.json()["token"], "Prefect-Csrf-Client": CLIENT}

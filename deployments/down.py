@@ -49,6 +49,12 @@ def down(place: House) -> list[str]:
         if servers:
             stop(servers, signal.SIGTERM, SERVER_PATIENCE)
             said.append("stopped the server")
+        # After the server, which still wrote to them. SIGINT is PostgreSQL's signal to end without
+        # waiting for clients; Redis understands it as well.
+        roles = ("database", "messages")
+        if services := [p for p in ours if p.pid in by_pid and by_pid[p.pid].role in roles]:
+            stop(services, signal.SIGINT, SERVER_PATIENCE)
+            said.append("stopped the databases")
         # Helpers that any of them had started and that have not ended with it.
         if leftovers := all_carrying(state.token):
             stop(leftovers, signal.SIGTERM, patience=5)

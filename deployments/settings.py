@@ -38,6 +38,19 @@ KEPT = (
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
 )
 
+# What keeps the server's database small through weeks of runs: events are kept for three days,
+# finished flow runs with their logs and artifacts for thirty; a line of a log is cut at 100 kB.
+
+BOUNDED = {
+    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P3D",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 60 * 60),
+    "PREFECT_LOGGING_TO_API_MAX_LOG_SIZE": "100000",
+}
+# Leases of concurrency slots survive a restart of the server.
+LEASES = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+LEASES_IN_FILES = "prefect.server.concurrency.lease_storage.filesystem"
+
 
 @dataclass(frozen=True)
 class House:
@@ -69,12 +82,14 @@ class House:
         """Create the folders, readable by their owner only.
 
         Prefect trusts what lies in its storage (a record may name any serializer), so nobody else
-        may write there.
+        may write there; what lies in the results is nobody else's either.
         """
         for folder in (self.home, self.prefect_home, self.storage, self.logs, self.results):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.home, self.prefect_home, self.storage, self.logs):
             folder.chmod(0o700)
+        for study in self.results.iterdir():
+            if study.is_dir() and not study.is_symlink():
+                study.chmod(0o700)
 
 
 def house(environ: Mapping[str, str] = os.environ) -> House:
@@ -106,6 +121,8 @@ def process_env(place: House, port: int, environ: Mapping[str, str] = os.environ
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_LOCAL_STORAGE_PATH": str(place.storage),
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        **BOUNDED,
+        LEASES: environ.get(LEASES, LEASES_IN_FILES),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         # A server away for two minutes must not fail a run of days that is about to report its end.

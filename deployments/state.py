@@ -19,6 +19,7 @@ class Up(BaseModel):
 
     token: str
     port: int
+    profile: str = "laptop"
     processes: list[Started] = []
 
     def alive(self, role: str, name: str) -> bool:

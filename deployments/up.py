@@ -4,6 +4,7 @@ What already runs is left alone, what is missing is started. `python -m deployme
 exactly what was started here.
 """
 
+import argparse
 import os
 import secrets
 import shlex
@@ -12,9 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from deployments.api import Api
+from deployments.environment import PASSWORD, keep_secrets, secrets_file
 from deployments.floor import Pool, this_floor
-from deployments.processes import TOKEN, Started, start, tail, wait_until
-from deployments.settings import HOST, House, choose_port, house, port_is_free, process_env
+from deployments.processes import TOKEN, Role, Started, start, tail, wait_until
+from deployments.profiles import FLOOR, LAPTOP, NAMES, check_name, environments
+from deployments.profiles.services import start_services
+from deployments.settings import HOST, House, choose_port, house, port_is_free
 from deployments.state import Up, only_one, read_state, write_state
 from pitboss.errors import BadInput, Incomplete, PitbossError
 
@@ -23,26 +27,58 @@ SERVER_PATIENCE = 180.0
 WORKER_PATIENCE = 120.0
 
 
-def up(place: House, floor: Sequence[Pool]) -> Up:
+def up(place: House, floor: Sequence[Pool], profile: str = LAPTOP) -> Up:
     """Start what is missing and wait until all of it answers.
 
     Raises:
-        BadInput: The port is taken, or prefect.yaml or a pool is wrong.
+        BadInput: The port is taken, prefect.yaml or a pool is wrong, or the profile's programs are
+            not installed.
         Incomplete: A process did not start; the message has the end of its log.
     """
     place.prepare()
     with only_one(place):
-        state = read_state(place) or Up(token=secrets.token_hex(16), port=choose_port())
-        env = process_env(place, state.port) | {TOKEN: state.token}
+        state = recorded(place, profile)
+        variables = environments(profile, place, state.port)
+        env = variables.client | {TOKEN: state.token}
         write_shell_settings(place, env)
-        api = Api(state.port)
-        start_server(place, state, env, api)
+        if profile == FLOOR:
+            start_databases(place, state)
+        api = Api(state.port, env)
+        start_server(place, state, variables.server | {TOKEN: state.token}, api)
         report("work pools", run_step("deployments.pools", env, place))
         for pool in floor:
             start_worker(place, state, env, pool)
         report("deployments", run_step("deployments.deploy", env, place))
         wait_for_workers(state, api, floor)
     return state
+
+
+def recorded(place: House, profile: str) -> Up:
+    """What runs already, or a new record.
+
+    Raises:
+        BadInput: The house runs with the other profile; its runs are in another database.
+    """
+    state = read_state(place)
+    if state is None:
+        return Up(token=secrets.token_hex(16), port=choose_port(), profile=profile)
+    if state.profile != profile:
+        raise BadInput(
+            f"The house runs with the profile {state.profile!r}, not {profile!r}.",
+            where=str(place.state_file),
+            next="Run `make down` first.",
+        )
+    return state
+
+
+def start_databases(place: House, state: Up) -> None:
+    def launch(role: Role, name: str, command: list[str], env: dict[str, str]) -> None:
+        log = place.logs / f"{name}.log"
+        env = env | {TOKEN: state.token}
+        remember(place, state, start(role, name, command, env=env, cwd=place.home, log=log))
+
+    start_services(place, state, keep_secrets(place), launch)
+    report("databases", "PostgreSQL and Redis of this house")
 
 
 def start_server(place: House, state: Up, env: dict[str, str], api: Api) -> None:
@@ -119,11 +155,20 @@ def write_shell_settings(place: House, env: dict[str, str]) -> None:
     lines = [
         f"export {name}={shlex.quote(env[name])}"
         for name in names
-        if name != TOKEN and "AUTH" not in name and "ENCRYPTION" not in name
+        if name != TOKEN and not any(word in name for word in ("AUTH", "ENCRYPTION", "DATABASE"))
     ]
+    if (secret := secrets_file(place)).exists() and PASSWORD in env:
+        found = f"sed -n 's/^{PASSWORD}=//p' {shlex.quote(str(secret))}"
+        lines.append(f'export {PASSWORD}="$({found})"')
     (place.home / "env").write_text(
         "\n".join([*lines, f"export PATH={shlex.quote(env['PATH'])}\n"])
     )
+
+
+def how_to_log_in(place: House, profile: str) -> str:
+    if profile == LAPTOP:
+        return ""
+    return f"It asks for the password, which is {PASSWORD} in {secrets_file(place)}\n"
 
 
 def report(what: str, text: str) -> None:
@@ -132,15 +177,18 @@ def report(what: str, text: str) -> None:
 
 def main() -> int:
     os.umask(0o077)
+    parser = argparse.ArgumentParser(description="Start server, pools, workers and deployments.")
+    parser.add_argument("--profile", default=LAPTOP, help=f"One of {', '.join(NAMES)}.")
+    profile = parser.parse_args().profile
     place = house()
     print(f"Starting the house in {place.home}", flush=True)
     try:
-        state = up(place, this_floor())
+        state = up(place, this_floor(), check_name(profile))
     except PitbossError as error:
         print(error, file=sys.stderr)
         return 1
     print(
-        f"\nThe UI is at http://{HOST}:{state.port}\n"
+        f"\nThe UI is at http://{HOST}:{state.port}\n{how_to_log_in(place, profile)}"
         f"For `prefect` commands of your own: . {shlex.quote(str(place.home / 'env'))}\n"
         "Stop everything with: make down"
     )
