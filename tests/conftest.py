@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from deployments.api import Api
 from deployments.processes import TOKEN, all_carrying, stop
-from deployments.settings import ROOT, House, choose_port, process_env
+from deployments.settings import HOST, ROOT, House, process_env
 from deployments.state import Up
 from deployments.up import start_server
 
@@ -74,11 +75,18 @@ def make_house(folder: Path, database: Path) -> House:
     return place
 
 
+def port_of_its_own() -> int:
+    """A port that two test sessions on one machine do not both find free while servers start."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[Server]:
     """One server for the whole session, on a free port."""
     place = make_house(tmp_path_factory.mktemp("server"), migrated_database)
-    state = Up(token=secrets.token_hex(16), port=choose_port({}))
+    state = Up(token=secrets.token_hex(16), port=port_of_its_own())
     env = process_env(place, state.port) | {TOKEN: state.token}
     try:
         start_server(place, state, env, Api(state.port))
