@@ -150,8 +150,7 @@ def architecture(model: nn.Module) -> Architecture:
 
 def _block(layer: Any, family: _Family) -> Block:
     attention, mlp = layer.self_attn, layer.mlp
-    projections = [attention.q_proj, attention.k_proj, attention.v_proj]
-    biases = [projection.bias for projection in projections]
+    biases = [part.bias for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
     if family.post_norms:
         before_mlp = layer.pre_feedforward_layernorm.weight
         after_attention = layer.post_attention_layernorm.weight
@@ -162,19 +161,27 @@ def _block(layer: Any, family: _Family) -> Block:
     for unexpected in (attention.o_proj.bias, mlp.gate_proj.bias, mlp.down_proj.bias):
         if unexpected is not None:
             raise BadInput("the engine has no output or MLP biases, this model has")
+    qkv, gate_up = lay_side_by_side(layer)
     return Block(
         before_attention=layer.input_layernorm.weight,
-        qkv=_side_by_side([projection.weight for projection in projections]),
+        qkv=qkv,
         qkv_bias=None if biases[0] is None else torch.cat(biases),
         q_norm=attention.q_norm.weight if family.head_norms else None,
         k_norm=attention.k_norm.weight if family.head_norms else None,
         o=attention.o_proj.weight,
         after_attention=after_attention,
         before_mlp=before_mlp,
-        gate_up=_side_by_side([mlp.gate_proj.weight, mlp.up_proj.weight]),
+        gate_up=gate_up,
         down=mlp.down_proj.weight,
         after_mlp=after_mlp,
     )
+
+
+def lay_side_by_side(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """A block's `qkv` and `gate_up`, of which its own weights are views afterwards."""
+    attention, mlp = layer.self_attn, layer.mlp
+    qkv = [part.weight for part in (attention.q_proj, attention.k_proj, attention.v_proj)]
+    return _side_by_side(qkv), _side_by_side([mlp.gate_proj.weight, mlp.up_proj.weight])
 
 
 @torch.no_grad()

@@ -1,4 +1,7 @@
-"""Rows in, generations out: schedule → run → collect, until no row is left."""
+"""Rows in, generations out: schedule → run → collect, until no row is left.
+
+The rows in flight can change in number between two steps: see `pitboss.engine.pressure`.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -6,12 +9,13 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from pitboss.engine.architecture import Architecture, architecture
+from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import fast_path
 from pitboss.engine.forward import RotaryTable
 from pitboss.engine.patches import Directions, check_patch
 from pitboss.engine.precision import in_fp8
 from pitboss.engine.prefix import BUCKET, PrefixStore
+from pitboss.engine.pressure import Pressure, finish, release, resize, sae_on, to_device, to_host
 from pitboss.engine.row import Finish, Generation, Row
 from pitboss.engine.runner import Runner, StepOutput
 from pitboss.engine.scheduler import Scheduler, Seat
@@ -55,6 +59,12 @@ class Engine:
         precision: "fp8" for matrix products in 8 bits; None for the model's dtype.
         fast: Compiled layers, own attention kernels and CUDA graphs (default: where CUDA and Triton
             exist), or the plain path, which is the reference.
+        pressure: Asked before every step how many of the slots may be used. Does not change
+            results: rows in flight begin again when the number changes.
+
+    Attributes:
+        slots: Rows in flight of each gang now; none while the model is away from the device.
+        most: Rows in flight that the engine was made for.
     """
 
     def __init__(
@@ -74,31 +84,65 @@ class Engine:
         keep_logits: bool = False,
         precision: Literal["fp8"] | None = None,
         fast: bool | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         self.loaded, self.saes, self.lanes = loaded, dict(saes or {}), lanes
-        self.keep_logits = keep_logits
-        self.arch = architecture(loaded.model)
-        if precision == "fp8":
-            self.arch = in_fp8(self.arch)
+        self.keep_logits, self.precision, self.pressure = keep_logits, precision, pressure
+        self.seed, self.width, self.gangs = seed, width, gangs
+        self.capture_layers = capture_layers
+        self._settle()
         self.fast = fast_path(loaded.device, self.arch.head_dim, fast)
         # Prefill works in whole buckets, so that much room is there anyway.
         self.prompt_capacity = -(-prompt_capacity // BUCKET) * BUCKET
         self.token_capacity, self.prefixes = token_capacity, prefixes
         self.slots = slots_of_gangs(width, slots, gangs, self.fast)
+        self.most = sum(self.slots)
+        self.blocks, self.d_model = len(self.arch.blocks), self.arch.d_model
         for layer in capture_layers:
-            if not 0 <= layer < len(self.arch.blocks):
-                raise BadInput(f"layer {layer} cannot be captured: {len(self.arch.blocks)} blocks")
+            if not 0 <= layer < self.blocks:
+                raise BadInput(f"layer {layer} cannot be captured: {self.blocks} blocks")
         try:
-            with torch.inference_mode():
-                like = self.arch.embed(torch.zeros(1, dtype=torch.int64, device=loaded.device))
-                self._build(like.clone(), seed, width, capture_layers)
+            self._build()
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
 
-    def _build(
-        self, like: torch.Tensor, seed: int, width: int, capture_layers: tuple[int, ...]
-    ) -> None:
-        arch: Architecture = self.arch
+    def _settle(self) -> None:
+        """Have the model on its device, and a view on it."""
+        to_device(self.loaded.model, self.loaded.device)
+        self.saes = {layer: sae_on(self.loaded.device, sae) for layer, sae in self.saes.items()}
+        self.arch = architecture(self.loaded.model)
+        if self.precision == "fp8":
+            self.arch = in_fp8(self.arch)
+
+    def build(self, slots: int) -> None:
+        """Take the memory for this many slots; bring the model back first if it is away.
+
+        Raises:
+            torch.OutOfMemoryError: They do not fit.
+        """
+        if not hasattr(self, "arch"):
+            self._settle()
+        gangs = None if self.gangs is None else min(self.gangs, slots)
+        self.slots = slots_of_gangs(self.width, slots, gangs, self.fast)
+        self._build()
+
+    def drop(self) -> None:
+        """Free everything but the weights."""
+        finish(self.loaded.device)
+        self.slots, self.runners = [], []
+        self.__dict__.pop("prefix", None)
+        release(self.loaded.device)
+
+    def leave(self) -> None:
+        """Move the weights to the host's memory; `drop` goes before."""
+        self.__dict__.pop("arch", None)
+        self.saes = {layer: sae_on(torch.device("cpu"), sae) for layer, sae in self.saes.items()}
+        to_host(self.loaded.model, self.loaded.device)
+
+    @torch.inference_mode()
+    def _build(self) -> None:
+        arch, device = self.arch, self.loaded.device
+        like = arch.embed(torch.zeros(1, dtype=torch.int64, device=device)).clone()
         rotary = RotaryTable(arch, self.prompt_capacity + self.token_capacity, like)
         places = self.prefixes or sum(self.slots)
         self.prefix = PrefixStore(arch, rotary, places, self.prompt_capacity, like)
@@ -111,17 +155,17 @@ class Engine:
                     arch,
                     rotary,
                     self.prefix,
-                    width=width,
+                    width=self.width,
                     slots=slots,
                     token_capacity=self.token_capacity,
                     shared=self.prefixes is not None,
                     fast=self.fast,
                 ),
                 directions,
-                seed=seed,
+                seed=self.seed,
                 eos=self.loaded.eos_ids,
                 lanes=self.lanes,
-                capture_layers=capture_layers,
+                capture_layers=self.capture_layers,
                 saes=self.saes,
                 keep_logits=self.keep_logits,
                 pool=pool,
@@ -145,27 +189,43 @@ class Engine:
         scheduler.submit(self._checked(rows, keys))
         done: list[Generation] = []
         kept = _Kept({}, {})
-        computing = [False] * len(self.runners)
+        computing: set[int] = set()
         try:
             while scheduler.busy:
-                for gang, runner in enumerate(self.runners):
-                    if computing[gang]:
+                if self._resized():
+                    # What was in flight begins again, and so does what it has left so far.
+                    scheduler, kept = scheduler.restarted(self.slots), _Kept({}, {})
+                    computing.clear()
+                for gang in range(len(self.runners)):
+                    if gang in computing:
                         for row, generation in self._collect(scheduler, gang, kept):
                             if on_done is not None:
                                 scheduler.submit(self._checked(on_done(row, generation), keys))
                                 generation = replace(generation, states=None)  # on_done had them
                             done.append(generation)
                     self._seat(scheduler, gang)
-                    computing[gang] = bool(scheduler.seated[gang])
-                    if computing[gang]:
-                        runner.launch()
+                    computing.discard(gang)
+                    if scheduler.seated[gang]:
+                        computing.add(gang)
+                        self.runners[gang].launch()
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
         finally:
-            for gang, runner in enumerate(self.runners):
+            for gang in range(len(self.runners)):
                 for slot in list(scheduler.seated[gang]):
-                    runner.clear(slot)
+                    self.runners[gang].clear(slot)
         return done
+
+    def _resized(self) -> bool:
+        """Whether the slots have changed, as the pressure wanted it."""
+        if self.pressure is None:
+            return False
+        slots = sum(self.slots) if self.runners else 0
+        allowed = min(self.pressure(slots), self.most)
+        if self.runners and allowed == slots:
+            return False
+        resize(self, allowed, self.pressure)
+        return True
 
     def _checked(self, rows: Iterable[Row], keys: set[str]) -> list[Row]:
         rows = list(rows)
@@ -188,7 +248,7 @@ class Engine:
             if len(row.patches) > self.lanes:
                 raise BadInput(f"{len(row.patches)} patches in a row", where=row.key)
             for patch in row.patches:
-                check_patch(patch, len(self.arch.blocks), self.arch.d_model, self.saes)
+                check_patch(patch, self.blocks, self.d_model, self.saes)
         return rows
 
     @torch.inference_mode()

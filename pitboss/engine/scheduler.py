@@ -42,6 +42,7 @@ class Scheduler:
     """
 
     def __init__(self, slots: list[int], prefixes: int | None, gather: int) -> None:
+        self.prefixes, self.gather = prefixes, gather
         self.waiting: deque[Row] = deque()
         self.seated: list[dict[int, Seat]] = [{} for _ in slots]
         self._free = [list(range(n - 1, -1, -1)) for n in slots]
@@ -54,6 +55,13 @@ class Scheduler:
 
     def submit(self, rows: Iterable[Row]) -> None:
         self.waiting.extend(rows)
+
+    def restarted(self, slots: list[int]) -> "Scheduler":
+        """The same rows over other slots: those in flight wait again, before all others."""
+        made = Scheduler(slots, self.prefixes, self.gather)
+        made.submit(seat.row for gang in self.seated for seat in gang.values())
+        made.submit(self.waiting)
+        return made
 
     @property
     def busy(self) -> bool:
