@@ -5,11 +5,11 @@ tenant leaves a safe margin. One job of ours on a GPU at a time.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pitboss.floor.classes import margin, occupancy, others, safety
 from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.jobs import ALLOWANCE, Job, Speed
+from pitboss.floor.jobs import ALLOWANCE, ANY, Job, Speed
 from pitboss.floor.placement import Placement
 
 
@@ -21,7 +21,7 @@ class House:
         running: Jobs that already run, by GPU.
         relied: Hours from now after which a job is taken to be over: its end as expected, and half
             as long again where nobody measured it.
-        unplaced: Sentences on jobs that found no place.
+        unplaced: Sentences on jobs that found no place, or whose duration nobody knows.
     """
 
     placements: tuple[Placement, ...]
@@ -62,6 +62,12 @@ def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> H
                 duration = Speed(float("inf"), "unknown")
             running[gpu.index], over[job.name] = job, _Clock().then(duration)
             continue
+        if not any(job.on(gpu.name) for gpu in survey.gpus):
+            kinds = ", ".join(sorted({gpu.name for gpu in survey.gpus}))
+            unplaced.append(
+                f"{job.name} was not timed on {kinds}, and is counted as no time: run a pilot."
+            )
+            job = replace(job, hours={ANY: Speed(0.0, "unknown")})
         if missing := [name for name in job.after if name not in over]:
             unplaced.append(f"{job.name} waits for {', '.join(missing)}, which has no place.")
             continue
@@ -71,7 +77,8 @@ def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> H
         )
         found = _best(survey, job, growth, gpus, ready, running)
         if found is None:
-            unplaced.append(_why_not(survey, job))
+            size = f"{job.footprint / 1e9:.1f} GB"
+            unplaced.append(f"{job.name} has no place: it takes {size}; it is left out.")
             continue
         gpu, placement, clock = found
         gpus[gpu.index] = over[job.name] = clock
@@ -113,10 +120,3 @@ def _best(
         )
         offers.append((seat != "free", clock.expected, gpu.index, (gpu, placement, clock)))
     return min(offers, key=lambda offer: offer[:3])[3] if offers else None
-
-
-def _why_not(survey: Survey, job: Job) -> str:
-    if not any(job.on(gpu.name) for gpu in survey.gpus):
-        kinds = ", ".join(sorted({gpu.name for gpu in survey.gpus}))
-        return f"{job.name} has no measured duration on {kinds}: time a pilot; it is left out."
-    return f"{job.name} fits on no GPU: it takes {job.footprint / 1e9:.1f} GB; it is left out."

@@ -60,12 +60,19 @@ def propose(
         sharing: GPUs that a person allows to be shared; None: nobody was asked yet, so all.
 
     Raises:
-        BadInput: The patching fits on no GPU, now or later.
+        BadInput: The patching, or a job it needs, fits on no GPU.
     """
     growth, patching = growth or {}, work.patching
     # What needs the patching's own results comes after it.
     late = tuple(job for job in work.jobs if patching.name in job.after)
     house = place(survey, tuple(job for job in work.jobs if job not in late), growth)
+    if missing := [name for name in patching.after if name not in house.relied]:
+        raise BadInput(
+            f"{patching.name} needs {', '.join(missing)}, which cannot be placed. "
+            + " ".join(house.unplaced),
+            where=survey.source,
+            next="Wait for memory, or lower engine.memory_gb.",
+        )
     ways, refused = windows(survey, patching, house, growth, sharing)
     notes = (*house.unplaced, *refused, *(f"{job.name} follows {patching.name}." for job in late))
     if not ways:

@@ -27,7 +27,7 @@ def windows(
     Returns:
         The windows in the order of the GPUs, and a sentence for each GPU that has none.
     """
-    ready = max((house.relied.get(name, 0.0) for name in patching.after), default=0.0)
+    ready = max((house.relied[name] for name in patching.after), default=0.0)
     found: list[Window] = []
     refused: list[str] = []
     for gpu in survey.gpus:

@@ -1,0 +1,112 @@
+"""`python -m pitboss.floor survey | plan`: who uses the GPUs, and where the experiments may run."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from pitboss.errors import BadInput, PitbossError
+from pitboss.floor.estimates import study_work
+from pitboss.floor.gpus import Survey
+from pitboss.floor.history import growths, remember
+from pitboss.floor.jobs import Work
+from pitboss.floor.options import propose
+from pitboss.floor.pilots import read_pilots
+from pitboss.floor.stated import read_stated
+from pitboss.floor.survey import read_survey, survey, write_survey
+from pitboss.floor.tables import proposal_text, survey_table
+from pitboss.studies.loading import load_study
+
+HISTORY = "floor-history.jsonl"
+PILOTS = "pilots.json"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    asked = _parser().parse_args(arguments)
+    try:
+        if asked.command == "survey":
+            _survey(asked)
+        else:
+            _plan(asked)
+    except PitbossError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pitboss.floor", description=__doc__)
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path(os.environ.get("PITBOSS_HOME", ".pitboss")),
+        help=f"folder of {HISTORY} and {PILOTS} (default: PITBOSS_HOME or .pitboss)",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    asked = commands.add_parser("survey", help="show every GPU and who uses it")
+    _floor_argument(asked)
+    asked.add_argument("--write", type=Path, metavar="FILE", help="write it as a survey file too")
+    asked = commands.add_parser("plan", help="propose where the experiments may run")
+    _floor_argument(asked)
+    asked.add_argument("--study", type=Path, metavar="FILE", help="plan this study's experiments")
+    asked.add_argument(
+        "--figures",
+        type=Path,
+        metavar="FILE",
+        help="a plan's own figures: everything without --study, with it what no pilot timed",
+    )
+    asked.add_argument(
+        "--share",
+        type=int,
+        nargs="*",
+        metavar="GPU",
+        help="GPUs that may be shared (default: all; none: --share without a number)",
+    )
+    return parser
+
+
+def _floor_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--floor", type=Path, metavar="FILE", help="a survey file, instead of asking the driver"
+    )
+
+
+def _taken(asked: argparse.Namespace) -> tuple[Survey, dict[int, int] | None]:
+    """The survey, and by how much tenants may grow; a real one is remembered."""
+    if asked.floor is not None:
+        return read_survey(asked.floor), None
+    found = survey()
+    remember(found, asked.state / HISTORY)
+    return found, growths(found, asked.state / HISTORY)
+
+
+def _survey(asked: argparse.Namespace) -> None:
+    found, growth = _taken(asked)
+    print(survey_table(found, growth))
+    if asked.write is not None:
+        write_survey(found, asked.write)
+
+
+def _plan(asked: argparse.Namespace) -> None:
+    found, growth = _taken(asked)
+    share = None if asked.share is None else frozenset(asked.share)
+    print(proposal_text(propose(found, _work(asked, found), growth, share), growth))
+
+
+def _work(asked: argparse.Namespace, found: Survey) -> Work:
+    stated = None if asked.figures is None else read_stated(asked.figures)
+    if asked.study is not None:
+        kinds = [gpu.name for gpu in found.gpus]
+        pilots = read_pilots(asked.state / PILOTS)
+        return study_work(load_study(asked.study), kinds, pilots, stated)
+    if stated is None:
+        raise BadInput(
+            "There is nothing to plan.",
+            next="Name a study with --study, or a plan's figures with --figures.",
+        )
+    return stated.work()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
