@@ -1,4 +1,4 @@
-"""`python -m pitboss.floor survey | plan`: who uses the GPUs, and where the experiments may run."""
+"""`python -m pitboss.floor survey | plan | pilot`: who uses the GPUs, and where work may run."""
 
 import argparse
 import os
@@ -11,13 +11,15 @@ from pitboss.floor.gpus import Survey
 from pitboss.floor.history import growths, remember
 from pitboss.floor.jobs import Work
 from pitboss.floor.options import propose
-from pitboss.floor.pilots import read_pilots
+from pitboss.floor.pilots import add_pilot, read_pilots
 from pitboss.floor.stated import read_stated
 from pitboss.floor.survey import read_survey, survey, write_survey
 from pitboss.floor.tables import proposal_text, survey_table
+from pitboss.floor.timed import timed
+from pitboss.store import Store
 from pitboss.studies.loading import load_study
 
-HISTORY = "floor-history.jsonl"
+HISTORY = "history.jsonl"
 PILOTS = "pilots.json"
 
 
@@ -25,10 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     asked = _parser().parse_args(arguments)
     try:
-        if asked.command == "survey":
-            _survey(asked)
-        else:
-            _plan(asked)
+        {"survey": _survey, "plan": _plan, "pilot": _pilot}[asked.command](asked)
     except PitbossError as error:
         print(error, file=sys.stderr)
         return 1
@@ -40,8 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--state",
         type=Path,
-        default=Path(os.environ.get("PITBOSS_HOME", ".pitboss")),
-        help=f"folder of {HISTORY} and {PILOTS} (default: PITBOSS_HOME or .pitboss)",
+        default=Path(os.environ.get("PITBOSS_HOME") or ".pitboss") / "floor",
+        help=f"folder of {HISTORY} and {PILOTS} (default: floor in PITBOSS_HOME or .pitboss)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     asked = commands.add_parser("survey", help="show every GPU and who uses it")
@@ -63,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GPU",
         help="GPUs that may be shared (default: all; none: --share without a number)",
     )
+    asked = commands.add_parser("pilot", help="keep the speeds of a study's finished parts")
+    asked.add_argument("results", type=Path, metavar="FOLDER", help="the study's results folder")
+    asked.add_argument("--kind", metavar="NAME", help="kind of GPU (default: this machine's)")
     return parser
 
 
@@ -92,6 +94,23 @@ def _plan(asked: argparse.Namespace) -> None:
     found, growth = _taken(asked)
     share = None if asked.share is None else frozenset(asked.share)
     print(proposal_text(propose(found, _work(asked, found), growth, share), growth))
+
+
+def _pilot(asked: argparse.Namespace) -> None:
+    kind = asked.kind or _only_kind()
+    for record in timed(Store.open(asked.results), kind):
+        add_pilot(record, asked.state / PILOTS)
+        print(f"{record.experiment} {record.model}: {record.units_per_second:.4g}/s on {kind}")
+
+
+def _only_kind() -> str:
+    kinds = sorted({gpu.name for gpu in survey().gpus})
+    if len(kinds) != 1:
+        raise BadInput(
+            f"This machine has {', '.join(kinds) or 'no GPU'}.",
+            next="Say with --kind on which the results were computed.",
+        )
+    return kinds[0]
 
 
 def _work(asked: argparse.Namespace, found: Survey) -> Work:
