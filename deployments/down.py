@@ -14,12 +14,12 @@ SERVER_PATIENCE = 20.0
 
 
 def down(place: House) -> list[str]:
-    """Stop workers, then flow runs, then the server.
+    """Stop the reconciler and the workers, then flow runs, then the server.
 
-    The order matters. Workers go first and at once (SIGKILL), or they would start the next waiting
-    run; asked politely they would kill their flow runs before these can report. Flow runs get
-    SIGTERM and tell the still running server that they ended, so that nothing stays "Running" for
-    ever.
+    The order matters. The reconciler goes first, or it would schedule the stopped runs again, and
+    workers go at once (SIGKILL), or they would start the next waiting run; asked politely they
+    would kill their flow runs before these can report. Flow runs get SIGTERM and tell the still
+    running server that they ended, so that nothing stays "Running" for ever.
 
     Returns:
         What was stopped, as sentences.
@@ -35,6 +35,9 @@ def down(place: House) -> list[str]:
         flow_runs = [process for process in ours if is_flow_run(process)]
         by_pid = {started.pid: started for started in state.processes}
         servers = [p for p in ours if p.pid in by_pid and by_pid[p.pid].role == "server"]
+        if others := [p for p in ours if p.pid in by_pid and by_pid[p.pid].role == "reconciler"]:
+            stop(others, signal.SIGKILL, patience=10)
+            said.append("stopped the reconciler")
         workers = [p for p in ours if p.pid in by_pid and by_pid[p.pid].role == "worker"]
         if workers:
             stop(workers, signal.SIGKILL, patience=10)

@@ -22,7 +22,7 @@ TOKEN = "PITBOSS_UP"
 FLOW_RUN = "PREFECT__FLOW_RUN_ID"
 GONE = (psutil.NoSuchProcess, psutil.AccessDenied, OSError)
 
-Role = Literal["server", "worker", "database", "messages"]
+Role = Literal["server", "worker", "reconciler", "database", "messages"]
 
 # Prefect turns SIGTERM into SIGINT, and a shell that starts something in the background leaves
 # SIGINT ignored: together they make a worker that nothing but SIGKILL stops. So SIGINT is

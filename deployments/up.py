@@ -25,6 +25,7 @@ from pitboss.errors import BadInput, Incomplete, PitbossError
 # The first start creates the database: about 10 s, several times that on a busy machine.
 SERVER_PATIENCE = 180.0
 WORKER_PATIENCE = 120.0
+RECONCILE_SECONDS = "15"
 
 
 def up(place: House, floor: Sequence[Pool], profile: str = LAPTOP) -> Up:
@@ -48,6 +49,7 @@ def up(place: House, floor: Sequence[Pool], profile: str = LAPTOP) -> Up:
         report("work pools", run_step("deployments.pools", env, place))
         for pool in floor:
             start_worker(place, state, env, pool)
+        start_reconciler(place, state, env)
         report("deployments", run_step("deployments.deploy", env, place))
         wait_for_workers(state, api, floor)
     return state
@@ -110,6 +112,16 @@ def start_worker(place: House, state: Up, env: dict[str, str], pool: Pool) -> No
     command = [sys.executable, "-m", "deployments.worker", "--pool", pool.name]
     log = place.logs / f"worker-{pool.name}.log"
     remember(place, state, start("worker", pool.name, command, env=env, cwd=place.root, log=log))
+
+
+def start_reconciler(place: House, state: Up, env: dict[str, str]) -> None:
+    """Beside the workers: it settles runs whose process is gone (see deployments.reconcile)."""
+    if not state.alive("reconciler", "reconciler"):
+        command = [sys.executable, "-m", "deployments.reconcile", "--every", RECONCILE_SECONDS]
+        log = place.logs / "reconciler.log"
+        made = start("reconciler", "reconciler", command, env=env, cwd=place.root, log=log)
+        remember(place, state, made)
+    report("reconciler", f"looks every {RECONCILE_SECONDS} s for runs whose process is gone")
 
 
 def wait_for_workers(state: Up, api: Api, floor: Sequence[Pool]) -> None:

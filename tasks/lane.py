@@ -6,6 +6,7 @@ process, such as a flow called from a script.
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ LOCK_PATIENCE = 40.0
 LOAD_PATIENCE = 600.0
 ASK_TIMEOUT = 5.0
 ASK_EVERY_SECONDS = 4.0
+FLUSH_PATIENCE = 10.0
+EXIT_DEVICE_LOST = 70
 PAUSED = "somebody paused the work pool"
 # Name of the state in which a run of a paused pool ends: not finished, and nothing went wrong.
 LEFT = "Left"
@@ -142,6 +145,20 @@ def end_if_asked() -> None:
         message = f"Ended between two parts: {reason}. Finished parts are kept."
         client.set_flow_run_state(UUID(str(runtime.flow_run.id)), Cancelled(message=message))
     raise Abort(reason)
+
+
+def end_process(reason: str) -> None:
+    """End a lane's process at once, so that its worker sees a crash; a bare process goes on.
+
+    Python's own end would first free tensors on a device that no longer answers.
+    """
+    if not pool_name():
+        return
+    _logger().error("This process cannot use its device any more and ends. %s", reason)
+    flush = threading.Thread(target=logging.shutdown, daemon=True)
+    flush.start()
+    flush.join(FLUSH_PATIENCE)
+    os._exit(EXIT_DEVICE_LOST)
 
 
 def left(reason: str, remaining: int) -> State[Any]:

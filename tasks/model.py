@@ -12,8 +12,8 @@ from pitboss.experiments.lane import Lane, open_lane
 from pitboss.experiments.units import Unit
 from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study
-from tasks.lane import one_load_at_a_time, pool_name
-from tasks.policies import STEP, is_out_of_memory
+from tasks.lane import end_process, one_load_at_a_time, pool_name
+from tasks.policies import STEP, is_device_lost, is_out_of_memory
 
 Run = Callable[[Lane, Store, Unit, int | None], PartRef]
 
@@ -99,7 +99,9 @@ def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> d
     """Do one unit on this process's model and return a small reference to its part.
 
     Out of memory halves the rows and raises, so that Prefect's retry finds the memory free: while
-    the exception is alive, so are the tensors of its frames.
+    the exception is alive, so are the tensors of its frames. An error after which the device
+    answers this process no more ends the process: its lock and its claim are free at once, and
+    another one does the unit.
     """
     if done := unit.ref(store):
         return done.as_dict()  # without loading a model
@@ -109,6 +111,8 @@ def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> d
     try:
         return run(held.lane, store, unit, slots).as_dict()
     except Exception as error:
+        if is_device_lost(error):
+            end_process(f"{unit.slug}: {type(error).__name__}: {error}")
         if is_out_of_memory(error):
             held.halve(slots, error)
         raise

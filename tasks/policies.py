@@ -39,11 +39,43 @@ class Unit(Protocol):
     def ref(self, store: Store) -> object | None: ...
 
 
+# After these the device answers nothing more to this process; a new process may find it well.
+DEVICE_LOST = (
+    "an illegal memory access",
+    "device-side assert",
+    "unspecified launch failure",
+    "misaligned address",
+    "an illegal instruction",
+    "invalid program counter",
+    "hardware stack error",
+    "uncorrectable ecc",
+    "launch timed out",
+    "gpu is lost",
+    "cublas_status_execution_failed",
+    "cublas_status_internal_error",
+    "cudnn_status_execution_failed",
+)
+# What the driver and cuBLAS say where torch's own allocator was not asked.
+NO_ROOM = ("cuda error: out of memory", "cublas_status_alloc_failed")
+
+
 def is_out_of_memory(error: object) -> bool:
     """Whether the same work may fit with fewer rows at once."""
     import torch
 
-    return isinstance(error, OutOfMemory | torch.cuda.OutOfMemoryError)
+    if isinstance(error, OutOfMemory | torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in NO_ROOM)
+
+
+def is_device_lost(error: BaseException | None) -> bool:
+    """Whether the error, or one behind it, leaves this process without a usable device."""
+    while error is not None:
+        text = str(error).lower()
+        if isinstance(error, RuntimeError) and any(words in text for words in DEVICE_LOST):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def is_transient(error: object) -> bool:

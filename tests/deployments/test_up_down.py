@@ -75,12 +75,19 @@ def test_up_twice_then_down(
     assert {s.pid for s in again.processes} == {s.pid for s in first.processes}
     assert (again.port, again.token) == (first.port, first.token)
 
+    assert first.alive("reconciler", "reconciler")
+
     run_id = start_sleeper(place, first)
     assert wait_until(lambda: api.flow_run(run_id)["state_type"] == "RUNNING", seconds=60)
     assert [p for p in all_carrying(first.token) if is_flow_run(p)]
 
     said = " ".join(down(place))
-    assert "2 workers" in said and "flow runs" in said and "the server" in said
+    assert (
+        "2 workers" in said
+        and "the reconciler" in said
+        and "flow runs" in said
+        and "the server" in said
+    )
     assert all_carrying(first.token) == []
     assert stranger.is_running() and server.api.healthy()
     assert down(place) == []
