@@ -20,6 +20,7 @@ from prefect.states import State
 from pitboss.errors import OutOfMemory, PitbossError
 from pitboss.store import Store
 from tasks.lane import end_if_asked
+from tasks.records import refuse_unless_json
 
 # Seven halvings bring 128 slots down to one. The waits are for a server or a network that is away.
 RETRIES = 7
@@ -105,8 +106,11 @@ def content_path(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
     Neither the run nor the number of slots is part of it: they do not change a byte of the result.
     """
-    unit: Unit = parameters["unit"]
-    return f"{parameters['study'].name}/{unit.kind}/{unit.key}"
+    return _content_key(parameters["study"], parameters["unit"])
+
+
+def _content_key(study: Any, unit: Unit) -> str:
+    return f"{study.name}/{unit.kind}/{unit.key}"
 
 
 class StepOptions(TypedDict):
@@ -177,7 +181,9 @@ def unless_stored(
 
     Raises:
         Abort: The run was cancelled and no worker stopped it, so it ends between two parts.
+        BadInput: Prefect's stored reference names another serializer than JSON.
     """
     end_if_asked()
+    refuse_unless_json(_content_key(study, unit))
     gone = unit.ref(store) is None
     return part.with_options(refresh_cache=gone)(study, unit)

@@ -141,3 +141,19 @@ def test_a_cached_reference_to_a_lost_part_is_not_believed(prefect_api: Any) -> 
     assert len(calls) == 1
     run(has=False)
     assert len(calls) == 2
+
+
+def test_a_reference_that_would_be_unpickled_ends_the_run(prefect_api: Any, tmp_path: Any) -> None:
+    @task(**QUICK)
+    def part(study: SomeStudy, unit: SomeUnit) -> dict[str, Any]:
+        return {"key": unit.key}
+
+    @flow
+    def run() -> None:
+        policies.unless_stored(part, SomeStudy(), cast(Any, SomeStore(True)), SomeUnit())
+
+    run()
+    stored = tmp_path / "cache" / "some" / "games" / "llama" / "batch-0001-abc"
+    stored.write_text(stored.read_text().replace('"json"', '"pickle"'))
+    with pytest.raises(BadInput, match="pickle.*not made by this house"):
+        run()
