@@ -2,8 +2,9 @@
 
 Why no solver. All GPUs do the same chunks, each at its own speed, from its own time on. For equal
 chunks, giving each to the GPU that ends it first is optimal: it takes the earliest of all possible
-ends. Chunks are equal but for the rests of layers, so what an exact solver could still gain is
-less than one chunk on one GPU. Nor could its answer be followed: GPUs leave when a tenant grows.
+ends. Chunks are equal but for the rests of layers, and with those the end is within one chunk (at
+the GPUs' mean speed) even of work that could be cut at will, so a solver has less than that to
+gain. Nor could its answer be followed for days: GPUs leave when a tenant grows.
 Contiguous parts for GPUs in a given order are divided optimally by bisection.
 """
 

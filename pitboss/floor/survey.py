@@ -77,7 +77,7 @@ def _gpu(nvml: Any, index: int, ours: frozenset[int], token: str | None) -> Gpu:
         used=int(memory.used),
         utilisation=None if utilisation is None else int(utilisation.gpu),
         temperature=_maybe(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
-        tenants=tuple(_tenant(pid, size, ours, token) for pid, size in sorted(held.items())),
+        tenants=tuple(_listed(pid, size, ours, token) for pid, size in sorted(held.items())),
     )
 
 
@@ -105,6 +105,26 @@ def _maybe(nvml: Any, ask: Any, *arguments: Any) -> Any:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _listed(pid: int, memory: int | None, ours: frozenset[int], token: str | None) -> Tenant:
+    """The process that the driver calls by this number.
+
+    In a container the driver may give the host's numbers. One that happens to be the number of a
+    process of ours would make a stranger ours, so a process that has no GPU open is not the one.
+    """
+    if _has_gpu_open(pid) is False:
+        return Tenant(pid, None, None, memory, pid in ours)
+    return _tenant(pid, memory, ours, token)
+
+
+def _has_gpu_open(pid: int) -> bool | None:
+    """Whether a process holds a GPU's device file; None where the kernel does not say."""
+    try:
+        names = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+    except OSError:  # another user's, or ended meanwhile
+        return None
+    return any(name.startswith(("/dev/nvidia", "/dev/dxg")) for name in names)
 
 
 def _tenant(pid: int, memory: int | None, ours: frozenset[int], token: str | None) -> Tenant:

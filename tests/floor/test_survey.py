@@ -115,8 +115,18 @@ def test_ours_are_those_that_carry_the_token_or_descend_from_one() -> None:
             assert surveys._tenant(pid, 5, frozenset({pid}), "another").ours
         assert surveys._tenant(child, 5, frozenset(), None).user == psutil.Process().username()
     finally:
-        for pid in (child, parent.pid):
-            psutil.Process(pid).kill()
-        parent.wait()
+        psutil.Process(child).kill()
+        parent.wait(timeout=30)  # it ends with its child, having taken its status
     gone = surveys._tenant(child, 5, frozenset(), None)
     assert (gone.user, gone.command, gone.memory, gone.ours) == (None, None, 5, False)
+
+
+def test_a_number_of_another_namespace_makes_nobody_ours() -> None:
+    # The driver names a process by the host's number, and here that number is some other process.
+    sleeper = subprocess.Popen(["sleep", "60"], env={**os.environ, TOKEN: "mine"})
+    try:
+        found = surveys._listed(sleeper.pid, 5, frozenset(), None)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert (found.user, found.command, found.ours) == (None, None, False)
