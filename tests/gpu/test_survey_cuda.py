@@ -4,9 +4,13 @@ import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from pitboss.floor.survey import OUR_VARIABLE, Gpu, survey
+
+pytest.importorskip("pynvml")
+pytest.importorskip("psutil")
 
 SIZE = 3_000_000_000
 GRAB = f"""
