@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.settings import ROOT
+from pitboss.floor.claims import FOLDER
+from pitboss.floor.lock import KernelLock
 from pitboss.store import Store
 from tests.conftest import Server
 from tests.faults.patched import STUDY, finished, prepare, trial_files
@@ -112,10 +114,12 @@ def told(process: subprocess.Popen[str]) -> list[object]:
     return answer
 
 
-FLOW = "from flows.patching import patching; patching(study='tests/faults/killed.yaml')"
+FLOW = "from flows.patching import patching; patching('tests/faults/killed.yaml', {}, {})"
 
 
-def start_flow(server: Server, folder: Path) -> subprocess.Popen[bytes]:
+def start_flow(
+    server: Server, folder: Path, lane: int = 0, lanes: int = 1
+) -> subprocess.Popen[bytes]:
     """The flow as a worker runs it: a process of its own that talks to the server."""
     env = server.env | {
         "PITBOSS_RESULTS": str(folder),
@@ -125,7 +129,11 @@ def start_flow(server: Server, folder: Path) -> subprocess.Popen[bytes]:
     }
     log = (folder / "flow.log").open("ab")
     return subprocess.Popen(
-        [sys.executable, "-c", FLOW], env=env, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+        [sys.executable, "-c", FLOW.format(lane, lanes)],
+        env=env,
+        cwd=ROOT,
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -200,6 +208,30 @@ def test_a_flow_run_killed_once_goes_on_where_it_was(
     chunks = {n: end for n, end in tasks_of_last_run().items() if n.startswith("patch ")}
     assert len(chunks) == 5 and set(chunks.values()) <= {"Completed", "Cached"}
     assert "Cached" in chunks.values() and "Completed" in chunks.values()
+
+
+def claimed_by(store: Store, pid: int) -> bool:
+    """Whether a process is at work on a chunk other than the baseline."""
+    held = [KernelLock(path).holder() for path in (store.path / FOLDER).rglob("L0*.lock")]
+    return pid in [holder.pid for holder in held if holder]
+
+
+def test_two_lanes_share_the_chunks_and_one_takes_over_what_the_other_leaves_when_killed(
+    undisturbed: Store, prefect_api: Server, tmp_path: Path
+) -> None:
+    _, store = prepare(tmp_path)
+    first, second = (start_flow(prefect_api, tmp_path, lane, 2) for lane in range(2))
+    deadline = time.monotonic() + 300
+    while not (claimed_by(store, first.pid) or claimed_by(store, second.pid)):
+        assert time.monotonic() < deadline, log_of(tmp_path)
+        time.sleep(0.005)
+    victim, other = (first, second) if claimed_by(store, first.pid) else (second, first)
+    victim.kill()
+    assert victim.wait() == -9
+    assert other.wait(timeout=300) == 0, log_of(tmp_path)
+    assert len(finished(store)) == 5
+    assert trial_files(store) == trial_files(undisturbed)
+    assert combined(store) == combined(undisturbed)
 
 
 def log_of(folder: Path) -> str:
