@@ -10,9 +10,10 @@ from prefect import task
 from pitboss.errors import PitbossError
 from pitboss.experiments.lane import Lane, open_lane
 from pitboss.experiments.units import Unit
+from pitboss.floor.fitted import Fitted
 from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study
-from tasks.lane import end_process, one_load_at_a_time, pool_name
+from tasks.lane import end_process, one_load_at_a_time, pool_name, state_folder
 from tasks.policies import STEP, is_device_lost, is_out_of_memory
 
 Run = Callable[[Lane, Store, Unit, int | None], PartRef]
@@ -25,18 +26,23 @@ class DoesNotFit(PitbossError):
 class Held:
     """A lane and how many rows it works on at once.
 
-    Short memory halves the rows for the rest of the process. Results do not depend on their number.
+    Short memory halves the rows of an experiment, for the next lanes and runs on such a GPU too;
+    later it is tried with more again. Results do not depend on their number.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, fitted: Fitted | None = None) -> None:
         self.lane = lane
-        self.slots = max(lane.width, lane.width_of("games"))
+        self.fitted = fitted or Fitted(None, "", "")
 
     def slots_for(self, unit: Unit) -> int:
         """Rows of this unit's experiment that are worked on at once."""
-        return min(self.slots, self.lane.width_of(unit.experiment))
+        return self.fitted.slots(unit.experiment, self.lane.width_of(unit.experiment))
 
-    def halve(self, slots: int, error: BaseException) -> None:
+    def went_well(self, unit: Unit, slots: int) -> None:
+        """Remember that so many rows fitted."""
+        self.fitted.went_well(unit.experiment, self.lane.width_of(unit.experiment), slots)
+
+    def halve(self, unit: Unit, slots: int, error: BaseException) -> None:
         """Go on with half of the rows that were too many.
 
         Raises:
@@ -48,8 +54,9 @@ class Held:
                 where=pool_name() or "this process",
                 next="Use a device with more memory, or free it from other programs.",
             ) from error
-        self.slots = slots // 2
-        print(f"Out of memory; going on with {self.slots} rows at once. ({error})")
+        width = self.lane.width_of(unit.experiment)
+        slots = self.fitted.too_many(unit.experiment, width, slots)
+        print(f"Out of memory; going on with {slots} rows at once. ({error})")
 
 
 _held: dict[tuple[str, str], Held] = {}
@@ -66,8 +73,15 @@ def hold(study: Study, alias: str) -> Held:
         free_memory()
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with one_load_at_a_time():
-            _held[name] = Held(open_lane(study, alias, device))
+            _held[name] = Held(open_lane(study, alias, device), fitted_on(device, study, alias))
     return _held[name]
+
+
+def fitted_on(device: str, study: Study, alias: str) -> Fitted:
+    """What is remembered of this model on such a device; a bare process remembers for itself."""
+    path = state_folder() / "fitted.json" if pool_name() else None
+    gpu = torch.cuda.get_device_name(device) if device == "cuda" else device
+    return Fitted(path, gpu, study.models[alias].id)
 
 
 def alias_of(unit: Unit) -> str:
@@ -109,10 +123,12 @@ def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> d
     slots = held.slots_for(unit)
     free_memory()
     try:
-        return run(held.lane, store, unit, slots).as_dict()
+        part = run(held.lane, store, unit, slots)
+        held.went_well(unit, slots)
+        return part.as_dict()
     except Exception as error:
         if is_device_lost(error):
             end_process(f"{unit.slug}: {type(error).__name__}: {error}")
         if is_out_of_memory(error):
-            held.halve(slots, error)
+            held.halve(unit, slots, error)
         raise

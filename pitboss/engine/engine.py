@@ -15,7 +15,15 @@ from pitboss.engine.forward import RotaryTable
 from pitboss.engine.patches import Directions, check_patch
 from pitboss.engine.precision import in_fp8
 from pitboss.engine.prefix import BUCKET, PrefixStore
-from pitboss.engine.pressure import Pressure, finish, release, resize, sae_on, to_device, to_host
+from pitboss.engine.pressure import (
+    Pressure,
+    finish,
+    model_to_device,
+    model_to_host,
+    release,
+    resize,
+    sae_on,
+)
 from pitboss.engine.row import Finish, Generation, Row
 from pitboss.engine.runner import Runner, StepOutput
 from pitboss.engine.scheduler import Scheduler, Seat
@@ -108,7 +116,7 @@ class Engine:
 
     def _settle(self) -> None:
         """Have the model on its device, and a view on it."""
-        to_device(self.loaded.model, self.loaded.device)
+        model_to_device(self.loaded.model, self.loaded.device)
         self.saes = {layer: sae_on(self.loaded.device, sae) for layer, sae in self.saes.items()}
         self.arch = architecture(self.loaded.model)
         if self.precision == "fp8":
@@ -129,7 +137,8 @@ class Engine:
     def drop(self) -> None:
         """Free everything but the weights."""
         finish(self.loaded.device)
-        self.slots, self.runners = [], []
+        self.slots = []
+        self.runners: list[Runner] = []
         self.__dict__.pop("prefix", None)
         release(self.loaded.device)
 
@@ -137,7 +146,7 @@ class Engine:
         """Move the weights to the host's memory; `drop` goes before."""
         self.__dict__.pop("arch", None)
         self.saes = {layer: sae_on(torch.device("cpu"), sae) for layer, sae in self.saes.items()}
-        to_host(self.loaded.model, self.loaded.device)
+        model_to_host(self.loaded.model, self.loaded.device)
 
     @torch.inference_mode()
     def _build(self) -> None:

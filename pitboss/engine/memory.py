@@ -83,14 +83,15 @@ def need(spec: ModelSpec, plan: Plan, dtype: torch.dtype, slots: int | None = No
     )
 
 
-def usable_bytes(device: torch.device, cap: int | None) -> int:
+def usable_bytes(device: torch.device, cap: int | None, reserve: int = 0) -> int:
     """What this process may hold of a CUDA device: what it has and what is free, under a cap.
 
-    A twentieth of what is free is left alone: it is other people's device too.
+    A twentieth of what is free, and at least the reserve, is left alone: it is other people's
+    device too.
     """
     free = torch.cuda.mem_get_info(device)[0]
     held = torch.cuda.memory_reserved(device) + CONTEXT
-    usable = held + int(0.95 * free)
+    usable = held + free - max(free // 20, reserve)
     return usable if cap is None else min(usable, cap)
 
 

@@ -81,7 +81,7 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def to_host(model: nn.Module, device: torch.device) -> None:
+def model_to_host(model: nn.Module, device: torch.device) -> None:
     """Move a model's weights to the host's memory and free the device's.
 
     Nothing else may hold on to the weights: what `architecture` gave out must be gone.
@@ -90,7 +90,7 @@ def to_host(model: nn.Module, device: torch.device) -> None:
     release(device)
 
 
-def to_device(model: Any, device: torch.device) -> None:
+def model_to_device(model: Any, device: torch.device) -> None:
     """Move a model's weights to the device, block by block; those already there stay.
 
     Weights that `architecture` wants side by side are laid so at once, so that never more than one
@@ -108,7 +108,9 @@ def to_device(model: Any, device: torch.device) -> None:
 def sae_on(device: torch.device, sae: SaeLayer) -> SaeLayer:
     """An SAE with its tensors on a device; itself if they are there."""
     values = {field.name: getattr(sae, field.name) for field in fields(sae)}
-    tensors = {n: v.to(device) for n, v in values.items() if isinstance(v, torch.Tensor)}
+    tensors: dict[str, Any] = {
+        n: v.to(device) for n, v in values.items() if isinstance(v, torch.Tensor)
+    }
     same = all(tensor is values[name] for name, tensor in tensors.items())
     return sae if same else replace(sae, **tensors)
 

@@ -18,6 +18,7 @@ from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import fast_path
 from pitboss.engine.forward import Forward, RotaryTable, cap
 from pitboss.engine.prefix import BUCKET, PrefixStore
+from pitboss.engine.pressure import model_to_device
 from pitboss.engine.stack import Stack
 from pitboss.engine.transfer import to_device
 from pitboss.errors import BadInput, PitbossError
@@ -107,6 +108,7 @@ class Screen:
         fast: bool | None = None,
     ) -> None:
         self.loaded, self.width, self.mass = loaded, width, mass
+        model_to_device(loaded.model, loaded.device)  # under pressure it may have been moved away
         self.arch = arch = architecture(loaded.model)
         _check(width, prompts, choices, arch.vocab)
         self.prompts, self.choices = tuple(prompts), tuple(choices)

@@ -1,13 +1,17 @@
 """What stays resident on one device while a flow run lasts: the model and the SAEs in use."""
 
 import gc
+import weakref
 from collections import OrderedDict
 from typing import Any
 
 import torch
 
 from pitboss.engine import Engine, Sampling
-from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, usable_bytes
+from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_bytes
+from pitboss.engine.pressure import Pressure, model_to_device
+from pitboss.floor.guard import Footprint, Thresholds, admit
+from pitboss.floor.watcher import Watcher, nvml_headroom
 from pitboss.games.conditions import COMPONENTS, Condition
 from pitboss.games.prompts import PROMPTS, Round, State, render
 from pitboss.models.checks import (
@@ -23,6 +27,9 @@ from pitboss.saes.loading import Gate, SaeLayer, load_sae
 from pitboss.studies.model import Sampling as SamplingSettings
 from pitboss.studies.model import Study
 
+# Free besides the reserve before rows are added again: what a tenant's allocator takes at a time.
+_MARGIN = 1_000_000_000
+
 
 class Lane:
     """A loaded model of a study on one device.
@@ -30,14 +37,27 @@ class Lane:
     Attributes:
         width: Rows of every matrix product where rows share their prompts (see `width_of`).
         checks: What was verified before any work.
+
+    Args:
+        watcher: Keeps the engines inside the memory that others leave.
     """
 
-    def __init__(self, study: Study, alias: str, loaded: LoadedModel, checks: list[Check]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        alias: str,
+        loaded: LoadedModel,
+        checks: list[Check],
+        watcher: Watcher | None = None,
+    ) -> None:
         self.study, self.alias, self.loaded, self.checks = study, alias, loaded, checks
         self.width = study.engine.width
         self._saes: OrderedDict[tuple[int, Gate], SaeLayer] = OrderedDict()
         self._states: tuple[Any, torch.Tensor] | None = None
         self._engine: tuple[Any, Engine] | None = None
+        self._watcher = watcher
+        if watcher is not None:
+            weakref.finalize(self, watcher.stop)
 
     def width_of(self, experiment: str) -> int:
         """Rows of every matrix product of an experiment."""
@@ -77,18 +97,30 @@ class Lane:
         self.forget_engine()
         settings = self.study.engine
         precision = "fp8" if settings.precision == "fp8" else None
-        more = {"slots": self._slots(asked), "precision": precision}
+        # It may have been away when the last run was given up.
+        model_to_device(self.loaded.model, self.loaded.device)
+        more = {"slots": self._slots(asked), "precision": precision, "pressure": self._pressure()}
         made = Engine(self.loaded, seed=self.study.seed, saes=saes, **(asked | more))
+        if self._watcher is not None:
+            self._watcher.about(made.most, self._footprint(asked, made.most))
         if saes is None:
             self._engine = asked, made
         return made
 
     def _slots(self, asked: dict[str, Any]) -> int | None:
-        """Rows in flight: as asked for, or as many as the memory of a GPU allows."""
+        """Rows in flight: as asked for, and on a GPU no more than its memory allows."""
         device, slots = self.loaded.device, asked["slots"]
-        if slots is not None or device.type != "cuda":
+        if device.type != "cuda":
             return None if slots is None else int(slots)
-        plan = Plan(
+        plan = self._plan(asked)
+        cap = self.study.engine.memory_gb
+        reserve = int((self.study.engine.reserve_gb or 0) * 1e9)
+        usable = usable_bytes(device, None if cap is None else int(cap * 1e9), reserve)
+        fitting = fitting_slots(self.loaded.spec, plan, self.loaded.dtype, usable)
+        return fitting if slots is None else min(fitting, int(slots))
+
+    def _plan(self, asked: dict[str, Any]) -> Plan:
+        return Plan(
             width=asked["width"],
             prompt_capacity=asked["prompt_capacity"],
             token_capacity=asked["token_capacity"],
@@ -98,9 +130,30 @@ class Lane:
             saes=sum(sae.W_enc.nbytes + sae.W_dec.nbytes for sae in self._saes.values()),
             fp8=self.study.engine.precision == "fp8",
         )
-        cap = self.study.engine.memory_gb
-        usable = usable_bytes(device, None if cap is None else int(cap * 1e9))
-        return fitting_slots(self.loaded.spec, plan, self.loaded.dtype, usable)
+
+    def _footprint(self, asked: dict[str, Any], slots: int) -> Footprint:
+        """What the memory model says of an engine, counted from what a parked one holds."""
+        of = [
+            need(self.loaded.spec, self._plan(asked), self.loaded.dtype, n).total
+            for n in (1, slots)
+        ]
+        slot = (of[1] - of[0]) // max(1, slots - 1)
+        return Footprint(base=of[0] - CONTEXT - slot, slot=slot)
+
+    def _pressure(self) -> Pressure | None:
+        """What the engine asks; before it leaves the device, the SAEs that are only kept go."""
+        watcher = self._watcher
+        if watcher is None:
+            return None
+        saes = self._saes
+
+        def pressure(slots: int) -> int:
+            allowed = watcher(slots)
+            if not allowed:
+                saes.clear()
+            return allowed
+
+        return pressure
 
     def forget_engine(self) -> None:
         """Free the last engine's memory, which is mostly keys and values of its slots."""
@@ -190,9 +243,29 @@ def open_lane(study: Study, alias: str, device: str) -> Lane:
     """
     size = study.spec(alias).n_params * (4 if study.engine.dtype == "float32" else 2)
     require([check_memory(device, size)])
+    watcher = watch(torch.device(device), study, size)
     limit_memory(torch.device(device), study.engine.memory_gb)
     loaded = load_model(study.models[alias].id, device=device, dtype=study.engine.dtype)
     texts = [render(name).text for name in ("exp2/safe", "exp2/risky")]
     checks = [check_parameters(loaded), *check_hooks(loaded, texts[0]), check_bos(loaded, texts)]
     require(checks)
-    return Lane(study, alias, loaded, checks)
+    return Lane(study, alias, loaded, checks, watcher)
+
+
+def watch(device: torch.device, study: Study, weights: int) -> Watcher | None:
+    """Admit a model of so many bytes beside a GPU's other tenants, and watch the memory from then.
+
+    Returns:
+        None where there is no GPU to share or the study leaves no reserve.
+
+    Raises:
+        BadInput: The model does not fit beside the others, or NVML does not show the GPU.
+    """
+    reserve_gb, memory_gb = study.engine.reserve_gb, study.engine.memory_gb
+    if device.type != "cuda" or reserve_gb is None:
+        return None
+    reserve = int(reserve_gb * 1e9)
+    headroom = nvml_headroom(str(torch.cuda.get_device_properties(device).uuid))
+    cap = None if memory_gb is None else int(memory_gb * 1e9)
+    admit(weights + CONTEXT, headroom(), reserve, cap)
+    return Watcher(headroom, Thresholds(reserve=reserve, margin=max(reserve // 2, _MARGIN))).start()

@@ -13,7 +13,7 @@ _LIBRARIES = ("torch", "transformers", "sae-lens", "tokenizers", "numpy", "pyarr
 
 
 def manifest(study: Study) -> dict[str, Any]:
-    """Every setting that determines results; the floor does not."""
+    """Every setting that determines results; floor and memory do not."""
     models = {}
     for alias, choice in study.models.items():
         spec, release = study.spec(alias), sae_release(choice.sae)
@@ -26,7 +26,7 @@ def manifest(study: Study) -> dict[str, Any]:
             "d_sae": release.d_sae,
         }
     return {
-        **study.model_dump(mode="json", exclude={"floor"}),
+        **study.determining(),
         "resolved": models,
         "versions": {"pitboss": __version__, **{name: version(name) for name in _LIBRARIES}},
     }

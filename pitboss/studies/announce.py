@@ -31,7 +31,7 @@ class Announcement:
 
     Args:
         study: The study's name.
-        fingerprint: Digest of all settings that results depend on (the floor excluded).
+        fingerprint: Digest of all settings that results depend on (neither floor nor memory).
         work: One entry per experiment and model.
         conditions: Prompt conditions of the games.
         runs: Sum over the experiments that generate text.
@@ -100,10 +100,9 @@ def announce(study: Study) -> Announcement:
     work = tuple(workload(study, included))
     features = patched_features(study, included)
     runs, plan_runs = patching_runs(study, features)
-    settings = study.model_dump(mode="json", exclude={"floor"})
     return Announcement(
         study.name,
-        digest(settings),
+        digest(study.determining()),
         work,
         len(study.games.resolved_conditions),
         sum(w.runs for w in work if w.tokens),

@@ -1,6 +1,6 @@
 """A study: what to run, in one validated tree that also feeds forms and documentation."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -70,6 +70,11 @@ class EngineSettings(Section):
     """Most memory of a GPU that one process takes, in 10⁹ bytes; rows in flight are chosen to fit.
     Empty means what is free. Does not change results."""
 
+    reserve_gb: Annotated[float, Field(ge=0)] | None = 2.0
+    """Free memory of a GPU that is always left to others, in 10⁹ bytes: when they need it, rows in
+    flight are given up, then the model leaves the GPU until there is room. null: nobody watches.
+    Does not change results."""
+
     def width_of(self, experiment: str) -> int:
         """The width of one experiment, such as games or patching."""
         own_prompts = experiment in ("games", "pathway", "features")
@@ -96,6 +101,10 @@ class Floor(Section):
 
     words: Pool
     """Pool of the token and word analysis."""
+
+    approval: Literal["none", "required"] = "none"
+    """required: the campaign starts nothing before a person chose an option for the patching, and
+    patching runs on the GPUs of that choice instead of the pools above. See docs/approval.md."""
 
 
 class Study(Section):
@@ -194,6 +203,13 @@ class Study(Section):
                     f"has no SAE for {missing}"
                 )
         return self
+
+    def determining(self) -> dict[str, Any]:
+        """All settings that results depend on, as JSON: neither where nor in how much memory."""
+        settings = self.model_dump(mode="json", exclude={"floor"})
+        for name in ("memory_gb", "reserve_gb"):
+            del settings["engine"][name]
+        return settings
 
     def spec(self, alias: str) -> ModelSpec:
         """The catalogue's entry of a model of this study."""

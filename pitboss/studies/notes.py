@@ -20,6 +20,7 @@ def notes(study: Study, features: int) -> list[str]:
     return [
         *_models(study),
         *_widths(study),
+        *_memory(study),
         *_games(study),
         *_features(study, features),
         *_pathway(study),
@@ -41,6 +42,18 @@ def _widths(study: Study) -> Iterator[str]:
         yield (
             f"Matrix products have {engine.games_width:,} rows in games, pathway and features, "
             f"{engine.width:,} elsewhere; the last bits of a result depend on that number."
+        )
+
+
+def _memory(study: Study) -> Iterator[str]:
+    reserve, most = study.engine.reserve_gb, study.engine.memory_gb
+    cap = "" if most is None else f" A process holds at most {most:g} GB."
+    if reserve is None:
+        yield f"Nobody watches what others need of a GPU's memory while this runs.{cap}"
+    else:
+        yield (
+            f"{reserve:g} GB of each GPU are left to others: when less is free, fewer rows run at "
+            f"once, then none until there is room. Results do not depend on it.{cap}"
         )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pitboss.engine import Engine, Generation, Row, Sampling
 from pitboss.engine.architecture import architecture
-from pitboss.engine.pressure import to_device
+from pitboss.engine.pressure import model_to_device
 from pitboss.engine.runner import Runner
 from pitboss.errors import OutOfMemory
 from pitboss.models.loading import LoadedModel
@@ -157,7 +157,7 @@ def test_weights_that_were_away_are_fused_again_without_a_change(
     with torch.no_grad():  # what a move to another device and back does to views
         for weight in loaded.model.parameters():
             weight.data = weight.data.clone()
-    to_device(loaded.model, loaded.device)
+    model_to_device(loaded.model, loaded.device)
     fused = architecture(loaded.model).blocks[1].qkv
     attention = loaded.model.model.layers[1].self_attn
     assert isinstance(fused, torch.Tensor)

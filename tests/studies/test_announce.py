@@ -90,15 +90,27 @@ def test_the_markdown_shows_every_part_and_note(plan):
     assert "744,040" in text and plan.fingerprint in text
 
 
+def test_what_is_left_to_others_is_announced(unplanted):
+    def about(**memory):
+        unplanted["engine"] |= memory
+        (note,) = [n for n in announce(parse_study(unplanted)).notes if "GPU" in n and "GB" in n]
+        return note
+
+    assert about(reserve_gb=3.5).startswith("3.5 GB of each GPU are left to others")
+    assert about(memory_gb=40.0).endswith("A process holds at most 40 GB.")
+    assert about(reserve_gb=None).startswith("Nobody watches")
+
+
 def test_the_announcement_is_plain_data(plan):
     data = json.loads(json.dumps(plan.as_dict()))
     assert data["patching"]["plan_runs"] == 1_116_000
     assert data["work"][0]["experiment"] == "games"
 
 
-def test_the_floor_changes_no_fingerprint_but_a_setting_does(unplanted):
+def test_floor_and_memory_change_no_fingerprint_but_a_setting_does(unplanted):
     before = announce(parse_study(unplanted)).fingerprint
     unplanted["floor"]["words"] = "gpu-7"
+    unplanted["engine"] |= {"memory_gb": 40.0, "reserve_gb": None}
     assert announce(parse_study(unplanted)).fingerprint == before
     unplanted["patching"]["trials"] = 21
     assert announce(parse_study(unplanted)).fingerprint != before

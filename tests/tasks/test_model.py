@@ -62,7 +62,7 @@ def test_rows_are_halved_until_they_fit_and_stay_so(
 
 def test_one_row_that_does_not_fit_fails_at_once(held: model.Held) -> None:
     with pytest.raises(PitbossError, match="One row alone does not fit") as refused:
-        held.halve(1, OutOfMemory("full"))
+        held.halve(cast(Any, SomeUnit("a")), 1, OutOfMemory("full"))
     assert not policies.is_out_of_memory(refused.value)
 
 
@@ -71,5 +71,5 @@ def test_an_experiment_of_less_width_is_halved_from_there(held: model.Held) -> N
     assert held.slots_for(unit) == 64
     unit.experiment = "pathway"
     assert held.slots_for(unit) == 16
-    held.halve(held.slots_for(unit), OutOfMemory("full"))
+    held.halve(unit, held.slots_for(unit), OutOfMemory("full"))
     assert held.slots_for(unit) == 8

@@ -1,0 +1,103 @@
+"""Real chunks on a lane whose memory somebody else takes and gives back: the same bytes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pitboss.errors import BadInput
+from pitboss.experiments import patching
+from pitboss.experiments.lane import Lane, watch
+from pitboss.floor.guard import Thresholds
+from pitboss.floor.watcher import Watcher
+from pitboss.models.loading import LoadedModel, load_model
+from pitboss.store import Store
+from pitboss.studies.model import Study
+from tests.faults.patched import prepare, trial_files
+
+RESERVE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model("pitboss/lab-llama", dtype="float32")
+
+
+class Tenant:
+    """Free bytes of a device, a look after the other: plenty, then none at all, then plenty."""
+
+    def __init__(self, plenty: int, none: int) -> None:
+        self.looks, self.plenty, self.none = 0, plenty, none
+
+    def __call__(self) -> int:
+        self.looks += 1
+        return 10**12 if self.looks % (self.plenty + self.none) < self.plenty else 0
+
+
+def run(loaded: LoadedModel, study: Study, store: Store, watcher: Watcher | None) -> Lane:
+    lane = Lane(study, "llama", loaded, [], watcher)
+    for unit in patching.all_units(study, store)[1:2]:
+        patching.run(lane, store, unit)
+    return lane
+
+
+def test_a_tenant_that_comes_and_goes_changes_no_byte(loaded: LoadedModel, tmp_path: Path) -> None:
+    study, calm = prepare(tmp_path / "calm")
+    _, shared = prepare(tmp_path / "shared")
+    run(loaded, study, calm, None)
+    said: list[str] = []
+    thresholds = Thresholds(reserve=RESERVE, margin=0, patience_s=0, hold_s=0.2, longest_hold_s=0.2)
+    watcher = Watcher(Tenant(30, 10), thresholds, every_s=0.01, say=said.append).start()
+    lane = run(loaded, study, shared, watcher)
+    words = [sentence.split()[2] for sentence in said]
+    print(words)
+    assert "park" in words and "return" in words
+    assert trial_files(shared) == trial_files(calm)
+    del lane
+    assert watcher._ended.is_set()  # a lane that is gone is watched no more
+
+
+def test_the_footprint_given_to_the_guard_is_the_memory_models(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    study, _ = prepare(tmp_path)
+    watcher = Watcher(lambda: 10**12, Thresholds(reserve=RESERVE, margin=0))
+    lane = Lane(study, "llama", loaded, [], watcher)
+    engine = lane.engine(prompt_capacity=64, token_capacity=100, slots=8, prefixes=2)
+    assert watcher.guard is not None and watcher.guard.cap == engine.most == 8
+    token = 2 * loaded.spec.n_layers * loaded.spec.n_kv_heads * loaded.spec.head_dim * 4
+    directions = 2 * 4 * loaded.spec.d_model
+    assert watcher.guard.footprint.slot == 100 * token + directions
+    assert watcher.guard.footprint.base > loaded.spec.n_params * 4
+
+
+def test_where_there_is_no_gpu_or_no_reserve_nobody_watches(tmp_path: Path) -> None:
+    study, _ = prepare(tmp_path)
+    assert study.engine.reserve_gb == 2.0
+    assert watch(torch.device("cpu"), study, 10**9) is None
+    without = study.engine.model_copy(update={"reserve_gb": None})
+    assert watch(torch.device("cuda"), study.model_copy(update={"engine": without}), 1) is None
+
+
+def test_a_model_that_does_not_fit_beside_the_others_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = prepare(tmp_path)
+    free = 9_000_000_000
+    monkeypatch.setattr("pitboss.experiments.lane.nvml_headroom", lambda uuid: lambda: free)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: type("Gpu", (), {"uuid": "0"})
+    )
+    watcher = watch(torch.device("cuda"), study, 5_000_000_000)
+    assert watcher is not None and watcher.thresholds.reserve == 2_000_000_000
+    watcher.stop()
+    with pytest.raises(BadInput, match="0.1 GB are missing"):
+        watch(torch.device("cuda"), study, 6_000_000_000)
+    small = replace_memory(study, 4.0)
+    with pytest.raises(BadInput, match="4.0 GB are allowed"):
+        watch(torch.device("cuda"), small, 5_000_000_000)
+
+
+def replace_memory(study: Study, memory_gb: float) -> Study:
+    engine = study.engine.model_copy(update={"memory_gb": memory_gb})
+    return study.model_copy(update={"engine": engine})
