@@ -6,6 +6,7 @@ from prefect.client.orchestration import get_client
 from flows.conduct import cancel_parts, conduct, require_pools
 from flows.parameters import StudyPath, run_name
 from flows.parts import after_effects, until_patching
+from tasks.floor import approved
 from tasks.patch import effects
 from tasks.policies import FLOW
 from tasks.report import summarise
@@ -22,13 +23,13 @@ def campaign(study: StudyPath = "studies/demo.yaml") -> None:
     Each part is a run of its own on the work pool that the study's floor section names; parts that
     do not wait for each other run at the same time. Run again after a stop, a campaign starts the
     parts again, and these skip what is finished. It fails if a part fails, or if any count differs
-    from what was announced.
+    from what was announced. Where the study requires an approval, nothing starts without one.
 
     Args:
         study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It
             fixes everything that results depend on.
     """
-    settings = read_study(study)
+    settings = approved(read_study(study))
     first, last = until_patching(settings), after_effects(settings)
     with get_client(sync_client=True) as client:
         require_pools(client, [*first, *last])

@@ -11,6 +11,7 @@ from pitboss.errors import BadInput
 
 # Prefect's form takes types and limits from here, and explanations from each flow's docstring.
 StudyPath = Annotated[str, Field(pattern=r"^\w[\w./-]*\.yaml$")]
+SurveyPath = Annotated[str | None, Field(pattern=r"^\w[\w./-]*\.yaml$")]
 ModelAlias = Annotated[str | None, Field(pattern=r"^\w+$")]
 Shard = Annotated[int, Field(ge=0)]
 Shards = Annotated[int, Field(ge=1)]

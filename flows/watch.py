@@ -1,0 +1,103 @@
+"""The watch: how the floor is, every few minutes, and which pools its memory closes and opens."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.logging import get_run_logger
+from pydantic import Field
+
+from flows.parameters import SurveyPath
+from pitboss.floor.headroom import Limits, Standing, Step, step
+from pitboss.floor.history import remember
+from tasks.floor import (
+    HISTORY,
+    Lane,
+    announce_headroom,
+    floor_folder,
+    lanes,
+    look,
+    read_standings,
+    show_floor,
+    write_standings,
+)
+from tasks.policies import FLOW
+
+Gigabytes = Annotated[float, Field(gt=0, le=10_000)]
+# An automation acts within a second or two; what it did is recorded in the same look.
+SETTLE_SECONDS = 15.0
+
+
+@flow(name="watch", **FLOW)
+def watch(
+    survey: SurveyPath = None,
+    low_gb: Gigabytes = 35.0,
+    restored_gb: Gigabytes = 40.0,
+) -> None:
+    """Look at every GPU once: keep its memory history, show it, and say where room runs short.
+
+    Room is what other people's processes leave, whether or not we use it now. When it falls below
+    the lower limit, an event is emitted on which an automation pauses the GPU's work pool; from the
+    upper limit on another one opens it. A pool that a person paused, or resumed in spite of it,
+    stays as that person left it. Nobody's processes are touched.
+
+    Args:
+        survey: A survey file, such as studies/floors/plan.yaml, instead of this machine's GPUs.
+        low_gb: Room in GB (10⁹ bytes) below which a pool is paused: what a job takes, and what
+            should stay with the others.
+        restored_gb: Room in GB from which it is opened again; above the lower limit.
+    """
+    limits = Limits(round(low_gb * 1e9), round(restored_gb * 1e9))
+    found = look(survey)
+    if survey:  # a file does not say when it is looked at
+        found = replace(found, taken=datetime.now(UTC).isoformat(timespec="seconds"))
+    folder = floor_folder()
+    remember(found, folder / HISTORY)
+    standings = read_standings(folder)
+    with get_client(sync_client=True) as client:
+        seen = lanes(client, found)
+        moved = {}
+        for lane in seen:
+            before = standings.get(lane.pool, Standing.OPEN)
+            moved[lane.pool] = taken = step(
+                before, room=lane.room, paused=lane.paused, limits=limits
+            )
+            standings[lane.pool] = taken.standing
+            if taken.event:
+                announce_headroom(lane, taken, limits)
+        write_standings(folder, standings)  # first of all what was asked for, should we die now
+        seen = settle(client, seen, moved)
+    for lane in seen:
+        if moved[lane.pool].automatic:
+            after = step(
+                standings[lane.pool], room=lane.room, paused=lane.paused, limits=limits
+            ).standing
+            standings[lane.pool] = after
+    write_standings(folder, standings)
+    show_floor(found, seen, standings, folder / HISTORY, limits)
+
+
+def settle(client: SyncPrefectClient, seen: list[Lane], moved: dict[str, Step]) -> list[Lane]:
+    """Wait until the automations have done what was asked of them, or give up until next time."""
+    waiting = {
+        lane.pool: taken.standing is Standing.PAUSING
+        for lane in seen
+        if (taken := moved[lane.pool]).automatic
+    }
+    end = time.monotonic() + SETTLE_SECONDS
+    now = {lane.pool: lane.paused for lane in seen}
+    while waiting and time.monotonic() < end:
+        time.sleep(0.5)
+        for pool, paused in list(waiting.items()):
+            now[pool] = client.read_work_pool(pool).is_paused
+            if now[pool] == paused:
+                get_run_logger().info("%s is %s", pool, "paused" if paused else "open again")
+                del waiting[pool]
+    for pool in waiting:
+        get_run_logger().warning(
+            "%s did not follow the event; is its automation on? It is said again next time.", pool
+        )
+    return [replace(lane, paused=now[lane.pool]) for lane in seen]

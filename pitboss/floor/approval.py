@@ -1,0 +1,306 @@
+"""A person's decision about where a study runs, and whether it still holds.
+
+A decision belongs to one plan: the study's settings, the survey and the options that were shown.
+Their hash is stored with it. It stops holding when the study's settings change, or when the floor
+is no longer the one it was given for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pitboss.errors import BadInput
+from pitboss.floor.changes import changes, too_little
+from pitboss.floor.gpus import Survey
+from pitboss.floor.offers import (
+    NO,
+    OPTION,
+    Offer,
+    Question,
+    Use,
+    as_json,
+    offer_from_json,
+    questions,
+    survey_from_json,
+)
+from pitboss.store import Store
+from pitboss.store.identity import digest
+
+FOLDER = "approval"
+DECISION = f"{FOLDER}/decision.json"
+NEXT = "Start the deployment approve/approve for this study and answer its questions."
+
+
+def fingerprint(store: Store) -> str:
+    """Digest of everything that determines the study's results."""
+    return digest(store.manifest)
+
+
+def plan_hash(study: str, survey: Survey, offers: Sequence[Offer]) -> str:
+    """What an approval is bound to.
+
+    Args:
+        study: The study's fingerprint.
+    """
+    shown = {"study": study, "survey": as_json(survey), "offers": [as_json(o) for o in offers]}
+    return digest(shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was put to a person.
+
+    Attributes:
+        study: The study's fingerprint.
+        job: Name of the job that the options differ in.
+        recommended: Letter of the option that the planner recommends. why: Its reason.
+        notes: What the planner says besides, such as GPUs that are not used.
+        reasons: Why it is asked again; empty the first time.
+    """
+
+    study: str
+    job: str
+    survey: Survey
+    offers: tuple[Offer, ...]
+    recommended: str
+    why: str
+    notes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def plan_hash(self) -> str:
+        return plan_hash(self.study, self.survey, self.offers)
+
+    @property
+    def questions(self) -> list[Question]:
+        return questions(self.survey, self.offers, self.job)
+
+    def offer(self, letter: str) -> Offer:
+        """The option with this letter; raises BadInput naming those there are."""
+        return _offer(self.offers, letter)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "study": self.study,
+            "job": self.job,
+            "plan_hash": self.plan_hash,
+            "recommended": self.recommended,
+            "why": self.why,
+            "notes": list(self.notes),
+            "reasons": list(self.reasons),
+            "offers": [as_json(offer) for offer in self.offers],
+            "survey": as_json(self.survey),
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Asked":
+        """Reads what `as_json` gave; raises BadInput if it was changed since."""
+        made = cls(
+            study=found["study"],
+            job=found["job"],
+            survey=survey_from_json(found["survey"]),
+            offers=tuple(offer_from_json(offer) for offer in found["offers"]),
+            recommended=found["recommended"],
+            why=found["why"],
+            notes=tuple(found["notes"]),
+            reasons=tuple(found["reasons"]),
+        )
+        if made.plan_hash != found["plan_hash"]:
+            raise BadInput(
+                "The plan that was put to a person has been changed since.", where=FOLDER, next=NEXT
+            )
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided, and on what grounds.
+
+    Attributes:
+        answers: Choice for each question by its key, the option's letter under "option".
+        deadline: Last day on which the study may end, if one was given.
+        decided_at: UTC, ISO 8601.
+        decided_by: As the person or the command line said; None where nobody said.
+        run: Id of the flow run that asked.
+    """
+
+    asked: Asked
+    answers: dict[str, str]
+    deadline: date | None
+    decided_at: str
+    decided_by: str | None
+    run: str | None
+
+    @property
+    def offer(self) -> Offer:
+        return self.asked.offer(self.answers[OPTION])
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """Labels of the tenants that no GPU may be shared with."""
+        return frozenset(
+            q.tenant for q in self.asked.questions if q.tenant and self.answers[q.key] == NO
+        )
+
+    @property
+    def gpus(self) -> list[int]:
+        """Indices of the GPUs that the job may use."""
+        return sorted(
+            use.gpu
+            for use in self.offer.uses
+            if use.job == self.asked.job and self.refused.isdisjoint(use.shares)
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "option": self.answers[OPTION],
+            "answers": dict(self.answers),
+            "deadline": self.deadline.isoformat() if self.deadline else None,
+            "decided_at": self.decided_at,
+            "decided_by": self.decided_by,
+            "run": self.run,
+            "gpus": self.gpus,
+            "plan_hash": self.asked.plan_hash,
+            "asked": self.asked.as_json(),
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Decision":
+        """Reads what `as_json` gave; raises BadInput if the plan in it was changed since."""
+        return cls(
+            asked=Asked.from_json(found["asked"]),
+            answers=dict(found["answers"]),
+            deadline=date.fromisoformat(found["deadline"]) if found["deadline"] else None,
+            decided_at=found["decided_at"],
+            decided_by=found["decided_by"],
+            run=found["run"],
+        )
+
+
+def check_answers(asked: Asked, answers: Mapping[str, str]) -> dict[str, str]:
+    """One choice for every question and nothing else.
+
+    Raises:
+        BadInput: Names every question without a valid answer.
+    """
+    wrong = [
+        f"{question.key}: {answers.get(question.key, 'nothing')!r}, not one of "
+        f"{', '.join(question.choices)}"
+        for question in asked.questions
+        if answers.get(question.key) not in question.choices
+    ]
+    keys = {question.key for question in asked.questions}
+    wrong += [f"{key}: no such question" for key in sorted(set(answers) - keys)]
+    if wrong:
+        raise BadInput(f"The answer cannot be taken: {'; '.join(wrong)}.", next="Answer again.")
+    return dict(answers)
+
+
+def contradictions(decision: Decision, now: datetime) -> list[str]:
+    """Why the answers do not go together, in words; empty if they do."""
+    offer, found = decision.offer, []
+    for use in offer.uses if offer.static else ():
+        for label in sorted(decision.refused.intersection(use.shares)):
+            found.append(
+                f"Option {offer.letter} puts {' '.join((use.job, use.work)).strip()} on GPU "
+                f"{use.gpu} beside {label}, which the answer does not allow."
+            )
+    if not decision.gpus:
+        found.append(f"Option {offer.letter} is left without any GPU by the answers.")
+    end = now + timedelta(hours=offer.ends_h)
+    if decision.deadline and end.date() > decision.deadline:
+        found.append(
+            f"Option {offer.letter} takes {offer.ends_h / 24:.1f} days, until "
+            f"{end:%Y-%m-%d}; the deadline is {decision.deadline}."
+        )
+    return found
+
+
+def reasons_to_ask_again(
+    decision: Decision, fresh: Survey, now: datetime | None = None
+) -> list[str]:
+    """What speaks against a decision just made: answers that contradict, or a changed floor."""
+    found = contradictions(decision, now or datetime.now(UTC))
+    return found + changes(decision.asked.survey, fresh, _uses(decision.asked))
+
+
+def still_holds(decision: Decision, study: str, fresh: Survey) -> list[str]:
+    """Why a decision may not be acted on now; empty if it may.
+
+    Stricter than needed in one way only: whoever came to an approved GPU since is a stranger to the
+    decision. That tenants left, or that our own runs hold memory now, is no reason.
+
+    Args:
+        study: The study's fingerprint now.
+    """
+    if study != decision.asked.study:
+        return ["The study's settings have changed since."]
+    found = too_little(decision.asked.survey, fresh, decision.offer.uses, decision.gpus)
+    if decision.deadline and fresh.taken[:10] > decision.deadline.isoformat():
+        found.append(f"The deadline was {decision.deadline}.")
+    return found
+
+
+def keep(store: Store, decision: Decision) -> None:
+    """Store a decision with the study, beside all earlier ones."""
+    kept = decision.as_json()
+    stamp = decision.decided_at.replace(":", "").replace("+0000", "Z")
+    store.write_json(f"{FOLDER}/decisions/{stamp}-{decision.asked.plan_hash}.json", kept)
+    store.write_json(DECISION, kept)
+
+
+def latest(store: Store) -> Decision | None:
+    """The decision in force, if one was ever made.
+
+    Raises:
+        BadInput: The file is damaged, or its plan was changed after the decision.
+    """
+    if not (store.path / DECISION).exists():
+        return None
+    found = store.read_json(DECISION)
+    try:
+        return Decision.from_json(found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"The decision cannot be read: {error!r}", where=str(store.path / DECISION), next=NEXT
+        ) from error
+
+
+def require(store: Store, look_again: Callable[[Survey], Survey]) -> Decision:
+    """The decision a study may start on now.
+
+    Args:
+        look_again: Gives the floor now, from where the survey of the decision was taken from.
+
+    Raises:
+        BadInput: There is none, or it does not hold any more; nothing has started.
+    """
+    decision = latest(store)
+    if decision is None:
+        raise BadInput(
+            "Nobody has approved where this study runs; nothing has started.",
+            where=str(store.path / DECISION),
+            next=NEXT,
+        )
+    if reasons := still_holds(decision, fingerprint(store), look_again(decision.asked.survey)):
+        raise BadInput(
+            f"The decision of {decision.decided_at} does not hold any more: {' '.join(reasons)} "
+            "Nothing has started.",
+            where=str(store.path / DECISION),
+            next=NEXT,
+        )
+    return decision
+
+
+def _uses(asked: Asked) -> list[Use]:
+    return [use for offer in asked.offers for use in offer.uses]
+
+
+def _offer(offers: Sequence[Offer], letter: str) -> Offer:
+    for offer in offers:
+        if offer.letter == letter:
+            return offer
+    raise BadInput(
+        f"There is no option {letter!r}.", next=f"Use one of {', '.join(o.letter for o in offers)}."
+    )

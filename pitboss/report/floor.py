@@ -1,0 +1,87 @@
+"""The floor as a person reads it: a table of GPUs and tenants, and the room over time."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from pitboss.floor.classes import occupancy
+from pitboss.floor.gpus import Gpu, Survey
+from pitboss.floor.offers import tenants_of
+from pitboss.report.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    YELLOW,
+    canvas,
+    empty,
+    picture,
+    title,
+)
+
+COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, INK)
+MOST_POINTS = 500
+
+
+def gb(size: int) -> float:
+    """Bytes as GB (10⁹ bytes) with one decimal."""
+    return round(size / 1e9, 1)
+
+
+def floor_rows(
+    survey: Survey, more: Mapping[int, Mapping[str, object]] | None = None
+) -> list[dict[str, object]]:
+    """One row a GPU; sizes in GB.
+
+    Args:
+        more: Further cells by the GPU's index.
+    """
+    rows = [_row(gpu, (more or {}).get(gpu.index, {})) for gpu in survey.gpus]
+    unknown = [name for name in ("busy", "temperature") if not any(row[name] for row in rows)]
+    return [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
+
+
+def _row(gpu: Gpu, more: Mapping[str, object]) -> dict[str, object]:
+    return {
+        "GPU": gpu.index,
+        "class": occupancy(gpu),
+        "free": f"{gb(gpu.free)} GB",
+        "used": f"{gb(gpu.used)} GB",
+        "tenants": ", ".join(tenants_of(gpu)) or "nobody",
+        **more,
+        "busy": "" if gpu.utilisation is None else f"{gpu.utilisation} %",
+        "temperature": "" if gpu.temperature is None else f"{gpu.temperature} °C",
+        "name": gpu.name,
+    }
+
+
+def room_picture(
+    history: Sequence[tuple[datetime, Mapping[int, int]]], low: int, restored: int
+) -> bytes:
+    """Free memory of each GPU over time as PNG, with the limits of the headroom.
+
+    Args:
+        history: Time and bytes by the GPU's index, oldest first; thinned to what an eye can see.
+        low, restored: Limits of the headroom in bytes.
+    """
+    figure, (axis,) = canvas(7, 2.8)
+    title(axis, "Room that others leave", "GB by GPU; dashed: pause below, open again above")
+    if len(history) < 2:
+        empty(axis, "the history begins with this look")
+        return picture(figure)
+    every = -(-len(history) // MOST_POINTS)
+    points = [*history[:-1:every], history[-1]]
+    for place, index in enumerate(sorted({gpu for _, room in points for gpu in room})):
+        line = [(when, room[index] / 1e9) for when, room in points if index in room]
+        axis.step(*zip(*line, strict=True), where="post", lw=1.6,
+                  color=COLOURS[place % len(COLOURS)], label=f"{index}")  # fmt: skip
+    for limit in (low, restored):
+        axis.axhline(limit / 1e9, color=GREY, lw=0.9, ls="--")
+    axis.set_ylim(bottom=0)
+    axis.legend(title="GPU", fontsize=8, title_fontsize=8, frameon=False, ncols=1,
+                loc="center left", bbox_to_anchor=(1, 0.5))  # fmt: skip
+    figure.autofmt_xdate(rotation=0, ha="center")
+    return picture(figure)

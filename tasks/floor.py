@@ -1,0 +1,288 @@
+"""The floor as flows see it: surveys, what is asked about them, and the pools of the GPUs."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
+
+from pitboss.errors import BadInput
+from pitboss.floor.approval import FOLDER, Asked, fingerprint, require
+from pitboss.floor.changes import room_for_us
+from pitboss.floor.estimates import study_work
+from pitboss.floor.gpus import Survey
+from pitboss.floor.headroom import Limits, Standing, Step
+from pitboss.floor.history import growths, recall
+from pitboss.floor.offers import offers_of
+from pitboss.floor.options import propose
+from pitboss.floor.pilots import read_pilots
+from pitboss.floor.stated import read_stated
+from pitboss.floor.survey import survey as ask_driver
+from pitboss.floor.survey_file import read_survey
+from pitboss.report.canvas import markdown_image
+from pitboss.report.floor import floor_rows, gb, room_picture
+from pitboss.report.tables import markdown_table
+from pitboss.store import Store
+from pitboss.store.documents import json_bytes
+from pitboss.studies.model import Study
+from tasks.artifacts import never_fails, show_markdown
+from tasks.study import ROOT, open_results
+
+HISTORY = "history.jsonl"
+PILOTS = "pilots.json"
+STANDINGS = "watch.json"
+ARTIFACT = "floor"
+VERSIONS_KEPT = 48
+SHOWN = timedelta(days=2)
+NVML = "nvml"
+AUTOMATIC = "pitboss.automatic"
+"""Label of an event on which an automation may act."""
+
+
+def look(path: str | None) -> Survey:
+    """The floor now, or as a survey file of the repository has it.
+
+    Raises:
+        BadInput: The path leads out of the repository, the file is no survey, or there is no GPU.
+    """
+    if path is None:
+        return ask_driver()
+    return replace(read_survey(_inside(path, "survey")), source=path)
+
+
+def look_again(before: Survey) -> Survey:
+    """The floor now, from where an earlier survey was taken from."""
+    return look(None if before.source == NVML else before.source)
+
+
+def _inside(path: str, parameter: str) -> Path:
+    found = (ROOT / path).resolve()
+    if not found.is_relative_to(ROOT):
+        raise BadInput(
+            f"The file {path!r} lies outside the repository.",
+            where=f"parameter {parameter}",
+            next="Put the file under studies/floors/ and name it relative to the repository.",
+        )
+    return found
+
+
+def floor_folder() -> Path:
+    """Where the floor's history and the watch's memory are: `floor` in PITBOSS_HOME."""
+    home = Path(os.environ.get("PITBOSS_HOME") or ROOT / ".pitboss")
+    folder = home / "floor"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def question(
+    study: Study,
+    store: Store,
+    run: str,
+    number: int,
+    survey: Survey,
+    figures: str | None,
+    reasons: Sequence[str] = (),
+) -> Asked:
+    """Work out the options on this floor and keep what is asked, for the process that goes on.
+
+    Args:
+        run: Id of the flow run. number: How often it asked before, plus one.
+        figures: File with a plan's figures for what no pilot timed, if any.
+        reasons: Why it is asked again.
+
+    Raises:
+        BadInput: The study's patching fits on no GPU of this floor, now or later.
+    """
+    folder = floor_folder()
+    stated = None if figures is None else read_stated(_inside(figures, "figures"))
+    kinds = {gpu.name for gpu in survey.gpus}
+    work = study_work(study, kinds, read_pilots(folder / PILOTS), stated)
+    growth = growths(survey, folder / HISTORY) if survey.source == NVML else None
+    proposal = propose(survey, work, growth)
+    asked = Asked(
+        study=fingerprint(store),
+        job=work.patching.name,
+        survey=survey,
+        offers=offers_of(proposal),
+        recommended=proposal.recommended,
+        why=proposal.reason,
+        notes=proposal.notes,
+        reasons=tuple(reasons),
+    )
+    store.write_json(f"{FOLDER}/asked/{run}-{number}.json", asked.as_json())
+    return asked
+
+
+def remembered(store: Store, run: str) -> tuple[int, Asked | None]:
+    """What a flow run asked last and how often it has asked; (0, None) before the first time."""
+    number = 0
+    while (store.path / f"{FOLDER}/asked/{run}-{number + 1}.json").exists():
+        number += 1
+    if not number:
+        return 0, None
+    return number, Asked.from_json(store.read_json(f"{FOLDER}/asked/{run}-{number}.json"))
+
+
+def approved(study: Study) -> Study:
+    """The study as it may run: where it requires an approval, patching on the approved GPUs.
+
+    Raises:
+        BadInput: There is no decision, or it does not hold any more; nothing has started.
+    """
+    if study.floor.approval == "none":
+        return study
+    decision = require(open_results(study), look_again)
+    pools = [f"gpu-{index}" for index in decision.gpus]
+    print(f"Approved on {decision.decided_at}: patching on {', '.join(pools)}")
+    floor = study.floor.model_copy(update={"patching": pools})
+    return study.model_copy(update={"floor": floor})
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A GPU and the work pool that runs on it.
+
+    Attributes:
+        room: Bytes that others leave, whether or not we use them now.
+    """
+
+    gpu: int
+    pool: str
+    pool_id: UUID
+    paused: bool
+    room: int
+
+
+def lanes(client: SyncPrefectClient, survey: Survey) -> list[Lane]:
+    """The GPUs of a survey that have a pool on this server."""
+    found = []
+    for gpu in survey.gpus:
+        try:
+            pool = client.read_work_pool(f"gpu-{gpu.index}")
+        except ObjectNotFound:
+            continue  # not one of the GPUs that floor.toml names
+        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, room_for_us(gpu, survey)))
+    return found
+
+
+def announce_headroom(lane: Lane, taken: Step, limits: Limits) -> None:
+    """Emit the event about a pool's GPU; automations and notifications follow it."""
+    assert taken.event is not None
+    emit_event(
+        event=taken.event,
+        resource={
+            "prefect.resource.id": f"prefect.work-pool.{lane.pool_id}",
+            "prefect.resource.name": lane.pool,
+            "pitboss.gpu": str(lane.gpu),
+            AUTOMATIC: "yes" if taken.automatic else "no",
+        },
+        payload={
+            "room_gb": gb(lane.room),
+            "low_gb": gb(limits.low),
+            "restored_gb": gb(limits.restored),
+        },
+    )
+    print(
+        f"{taken.event}: others leave {gb(lane.room)} GB on GPU {lane.gpu} "
+        f"(limits {gb(limits.low)} and {gb(limits.restored)} GB)"
+        + ("" if taken.automatic else f"; {lane.pool} stays as a person left it")
+    )
+
+
+def read_standings(folder: Path) -> dict[str, Standing]:
+    """Where each pool stood after the last look; empty before the first.
+
+    Raises:
+        BadInput: The file is damaged.
+    """
+    path = folder / STANDINGS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {pool: Standing(standing) for pool, standing in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise BadInput(
+            f"What the watch remembers cannot be read: {error}",
+            where=str(path),
+            next="Remove the file, and resume by hand the pools that it had paused.",
+        ) from error
+
+
+def write_standings(folder: Path, standings: Mapping[str, Standing]) -> None:
+    """Replace the file in one step."""
+    temporary = (folder / STANDINGS).with_suffix(".tmp")
+    temporary.write_bytes(json_bytes({name: str(value) for name, value in standings.items()}))
+    os.replace(temporary, folder / STANDINGS)
+
+
+def show_floor(
+    survey: Survey,
+    seen: Sequence[Lane],
+    standings: Mapping[str, Standing],
+    history: Path,
+    limits: Limits,
+) -> None:
+    """The floor's state as one artifact: table, and the room over the last days."""
+    more: dict[int, dict[str, object]] = {
+        index: {"may grow by": f"{gb(size)} GB" if size else ""}
+        for index, size in growths(survey, history).items()
+    }
+    state = {lane.gpu: _state(lane, standings.get(lane.pool, Standing.OPEN)) for lane in seen}
+    for index, cells in more.items():
+        cells["pool"] = state.get(index, "none")
+    png = room_picture(_room_over_time(survey, history), limits.low, limits.restored)
+    shown = f"{survey.host}, {survey.taken}, source {survey.source}"
+    text = "\n\n".join(
+        [
+            f"## The floor: {shown}",
+            markdown_table(floor_rows(survey, more)),
+            markdown_image(png, "room by GPU over time"),
+            f"A pool is paused below {gb(limits.low)} GB of room and opened again from "
+            f"{gb(limits.restored)} GB on. History: `{history}`",
+        ]
+    )
+    print(markdown_table(floor_rows(survey, more)))
+    show_markdown(ARTIFACT, text, "The floor's state")
+    forget_versions(ARTIFACT, VERSIONS_KEPT)
+
+
+def _state(lane: Lane, standing: Standing) -> str:
+    if not lane.paused:
+        return "open, room short" if standing is Standing.OPERATORS else "open"
+    if standing in (Standing.PAUSED, Standing.RESUMING, Standing.PAUSING):
+        return "**paused: room short**"
+    return "paused by a person"
+
+
+def _room_over_time(survey: Survey, history: Path) -> list[tuple[datetime, dict[int, int]]]:
+    totals = {gpu.index: gpu.total for gpu in survey.gpus}
+    rooms: dict[datetime, dict[int, int]] = {}
+    for sighting in recall(history, datetime.now(UTC) - SHOWN):
+        if sighting.gpu in totals:
+            others = sum(sighting.held.values()) if survey.source == NVML else sighting.used
+            room = totals[sighting.gpu] - others
+            rooms.setdefault(sighting.taken, {})[sighting.gpu] = room
+    return sorted(rooms.items())
+
+
+@never_fails
+def forget_versions(key: str, kept: int) -> None:
+    """Delete an artifact's versions but the newest, so that frequent looks stay small."""
+    with get_client(sync_client=True) as client:
+        old = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
+            sort=ArtifactSort.CREATED_DESC,
+            offset=kept,
+            limit=200,
+        )
+        for artifact in old:
+            client.delete_artifact(artifact.id)

@@ -1,0 +1,165 @@
+"""The approval gate on a real server: what is refused, what is asked again, what is stored."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+
+from deployments import approve as command
+from deployments.processes import wait_until
+from flows.approve import approve
+from pitboss.errors import BadInput
+from pitboss.floor.approval import latest
+from pitboss.store import Store
+from tasks import floor as floor_tasks
+from tasks.study import ROOT, open_results, read_study
+
+STUDY = "studies/plan.yaml"
+GOOD = {"option": "C", "share_4": "yes", "share_2_6_7": "yes"}
+
+
+class Gate:
+    """One run of the gate. `go` is what a worker does: run it until it suspends or ends."""
+
+    def __init__(self, client: SyncPrefectClient, folder: Path, days: float) -> None:
+        self.client, self.folder = client, folder
+        flow_id = client.create_flow(approve)
+        deployment = client.create_deployment(flow_id, name="test", paused=True)
+        parameters = {
+            "study": STUDY,
+            "survey": "floor.yaml",
+            "figures": "figures.yaml",
+            "days": days,
+            "start_campaign": False,
+        }
+        run = client.create_flow_run_from_deployment(deployment, parameters=parameters)
+        self.id: UUID = run.id
+
+    def go(self) -> str:
+        run = self.client.read_flow_run(self.id)
+        with suppress(Pause):  # how a suspension ends the process
+            run_flow(approve, flow_run=run, parameters=run.parameters, return_type="state")
+        return self.state
+
+    @property
+    def state(self) -> str:
+        state = self.client.read_flow_run(self.id).state
+        assert state is not None
+        return str(state.name)
+
+    def answer(self, **given: str) -> str:
+        return command.answer(self.client, self.id, given)
+
+    @property
+    def text(self) -> str:
+        return command.form(self.client, self.id)[0]
+
+
+@pytest.fixture
+def gate(
+    prefect_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Gate]]:
+    """Starts gates for the plan's floor, in a copy that a test may change."""
+    shutil.copy(ROOT / "studies/floors/plan.yaml", tmp_path / "floor.yaml")
+    shutil.copy(ROOT / "studies/floors/plan-figures.yaml", tmp_path / "figures.yaml")
+    monkeypatch.setattr(floor_tasks, "ROOT", tmp_path)
+    monkeypatch.setenv("PITBOSS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api.env["PREFECT_API_URL"])
+    with get_client(sync_client=True) as client:
+        yield lambda days=1.0: Gate(client, tmp_path, days)
+
+
+def store() -> Store:
+    return open_results(read_study(STUDY))
+
+
+def test_only_a_whole_and_right_answer_passes(
+    gate: Callable[..., Gate], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = gate()
+    assert asked.go() == "Suspended"
+    assert "May GPU 4 be shared with exp5?" in asked.text and "| 5 | full | 0.5 GB |" in asked.text
+    for given, said in [
+        ({}, "'option' is a required property"),
+        ({**GOOD, "option": "Z"}, "'Z' is not one of"),
+        ({"option": "C", "share_4": "yes"}, "'share_2_6_7' is a required property"),
+        ({**GOOD, "share_5": "yes"}, "share_5"),
+        ({**GOOD, "deadline": "soon"}, "soon"),
+    ]:
+        with pytest.raises(BadInput, match=said):
+            asked.answer(**given)
+    assert asked.state == "Suspended" and latest(store()) is None
+
+    run = str(asked.id)
+    assert command.main(["answer", run, "--option", "C"]) == 1
+    assert "required property" in capsys.readouterr().err
+    options = ["--option", "C", "--share-4", "yes", "--share-2-6-7", "yes", "--by", "Kim"]
+    assert command.main(["answer", run, *options]) == 0
+    assert asked.go() == "Completed"
+    decision = latest(store())
+    assert decision is not None and decision.gpus == [2, 4, 6, 7]
+    assert (decision.decided_by, decision.run) == ("Kim", run)
+    assert "option" in json.loads((store().path / "approval/decision.json").read_text())
+    with pytest.raises(BadInput, match="waits for no answer"):
+        assert asked.text
+
+
+def test_a_changed_floor_or_a_contradiction_is_asked_again(gate: Callable[..., Gate]) -> None:
+    asked = gate()
+    assert asked.go() == "Suspended"
+    floor = yaml.safe_load((asked.folder / "floor.yaml").read_text())
+    floor["gpus"][0] |= {"used_gb": 60, "tenants": [{"user": "m-moon", "memory_gb": 60}]}
+    (asked.folder / "floor.yaml").write_text(yaml.safe_dump(floor))
+    asked.answer(**GOOD)
+    assert asked.go() == "Suspended"
+    assert "Asked again" in asked.text and "m-moon came to GPU 0" in asked.text
+    assert latest(store()) is None
+
+    asked.answer(**GOOD, deadline="2026-02-30")
+    assert asked.go() == "Suspended"
+    assert "is no date" in asked.text
+    asked.answer(**{**GOOD, "share_4": "no"})
+    assert asked.go() == "Suspended"
+    assert "GPU 4 beside exp5, which the answer does not allow" in asked.text
+    asked.answer(**GOOD)
+    assert asked.go() == "Completed"
+    decision = latest(store())
+    assert decision is not None and decision.asked.survey.gpu(0).used == 60_000_000_000
+
+
+def test_without_an_answer_in_time_nothing_starts(gate: Callable[..., Gate]) -> None:
+    asked = gate(days=1 / 86_400)
+    assert asked.go() == "Suspended"
+    assert wait_until(lambda: asked.state == "Failed", seconds=30)
+    state = asked.client.read_flow_run(asked.id).state
+    assert state is not None and "never resumed" in (state.message or "")
+    assert latest(store()) is None
+    with pytest.raises(BadInput, match="waits for no answer"):
+        assert asked.text
+
+
+def test_a_campaign_that_requires_an_approval_starts_nothing_without(
+    gate: Callable[..., Gate],
+) -> None:
+    study = read_study(STUDY)
+    assert floor_tasks.approved(study) is study
+    strict = study.model_copy(
+        update={"floor": study.floor.model_copy(update={"approval": "required"})}
+    )
+    with pytest.raises(BadInput, match="Nobody has approved"):
+        floor_tasks.approved(strict)
+    asked = gate()
+    asked.go()
+    asked.answer(**{**GOOD, "share_2_6_7": "no", "option": "D"})
+    assert asked.go() == "Completed"
+    assert set(floor_tasks.approved(strict).floor.patching) == {"gpu-0", "gpu-1", "gpu-3", "gpu-4"}
