@@ -29,7 +29,11 @@ def proposed(case: Case, sharing: set[int] | None = None) -> Proposal:
 def at_once(placements: tuple[Placement, ...], gpu: int) -> list[list[Placement]]:
     """The placements that are on a GPU together, at each time at which one starts."""
     here = [p for p in placements if p.gpu == gpu]
-    return [[q for q in here if q.start_h <= p.start_h < q.end_h] for p in here]
+    # A job of unknown duration is counted as no time: it is over when the next one starts.
+    return [
+        [q for q in here if q is p or (p.hours > 0 and q.start_h <= p.start_h < q.end_h)]
+        for p in here
+    ]
 
 
 @thorough
