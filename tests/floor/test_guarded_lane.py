@@ -24,13 +24,15 @@ def loaded() -> LoadedModel:
 
 
 class Tenant:
-    """Free bytes of a device, a look after the other: plenty, then none at all, then plenty."""
+    """Free bytes of a device, a look after the other: plenty, none at all, and so on; it leaves."""
 
     def __init__(self, plenty: int, none: int) -> None:
         self.looks, self.plenty, self.none = 0, plenty, none
 
     def __call__(self) -> int:
         self.looks += 1
+        if self.looks > 4 * (self.plenty + self.none):
+            return 10**12
         return 10**12 if self.looks % (self.plenty + self.none) < self.plenty else 0
 
 

@@ -1,0 +1,197 @@
+"""The memory guard on a real GPU, against a process that takes memory in steps and gives it back.
+
+The tenant is a process of its own. It must never meet an out-of-memory error; the guarded engine
+must shrink, leave the GPU, and come back; and no bit of a row may change.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import torch
+
+from bench.shapes import random_llama_8b
+from pitboss.engine import Engine, Generation, Sampling
+from pitboss.engine.memory import CONTEXT, Plan, need
+from pitboss.engine.pressure import Pressure, release
+from pitboss.floor.guard import Footprint, Thresholds
+from pitboss.floor.watcher import Watcher
+from pitboss.models.loading import LoadedModel
+from tests.gpu.small import rows_of, small
+
+ROOT = Path(__file__).parents[2]
+RESERVE = 4 * 10**9
+STEP = 10**9
+SAMPLED = Sampling(0.9, 50, 0.9, 20)
+PLAN = Plan(width=128, prompt_capacity=128, token_capacity=1024, prefixes=2)
+SLOTS = 256
+TENANT = """
+import sys, torch
+held = []
+torch.empty(1, device="cuda")
+print("ready", flush=True)
+for line in sys.stdin:
+    steps = int(line)
+    if steps < 0:
+        held.clear()
+        torch.cuda.empty_cache()
+    for _ in range(max(steps, 0)):
+        held.append(torch.empty(10**9, dtype=torch.uint8, device="cuda").fill_(1))
+    torch.cuda.synchronize()
+    print("holds", len(held), flush=True)
+"""
+
+
+class Tenant:
+    """Another program on the GPU, which takes a number of steps of memory or gives all back."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", TENANT],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._line() == "ready"
+
+    def take(self, steps: int) -> None:
+        assert self.process.stdin is not None
+        print(steps, file=self.process.stdin, flush=True)
+        assert self._line().startswith("holds"), "the tenant ran out of memory"
+
+    def _line(self) -> str:
+        stream: IO[str] | None = self.process.stdout
+        assert stream is not None
+        return stream.readline().strip()
+
+
+@pytest.fixture
+def tenant() -> Iterator[Tenant]:
+    made = Tenant()
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+def free() -> int:
+    """NVML's answer where its Python is there, else CUDA's own, which is the same number."""
+    try:
+        from pitboss.floor.watcher import nvml_headroom
+
+        return nvml_headroom(str(torch.cuda.get_device_properties(0).uuid))()
+    except ImportError:
+        return int(torch.cuda.mem_get_info()[0])
+
+
+def engine(loaded: LoadedModel, pressure: Pressure | None, logits: bool = False) -> Engine:
+    return Engine(
+        loaded, seed=1, width=PLAN.width, prompt_capacity=PLAN.prompt_capacity,
+        token_capacity=PLAN.token_capacity, prefixes=2, slots=SLOTS, keep_logits=logits,
+        pressure=pressure,
+    )  # fmt: skip
+
+
+def assert_same(made: list[Generation], expected: list[Generation]) -> None:
+    theirs = {g.key: g for g in expected}
+    assert len(made) == len(theirs) == len({g.key for g in made})
+    for g in made:
+        assert g.tokens == theirs[g.key].tokens
+        logits = theirs[g.key].logits
+        assert (g.logits is None) == (logits is None)
+        assert g.logits is None or logits is None or torch.equal(g.logits, logits)
+
+
+class Answers:
+    """Answers in turn, each after so many questions; then as many slots as there were."""
+
+    def __init__(self, *answers: int, every: int = 8) -> None:
+        self.questions, self.answers, self.every = 0, answers, every
+        self.away: list[int] = []
+
+    def __call__(self, slots: int) -> int:
+        self.questions += 1
+        if not slots:
+            self.away.append(torch.cuda.memory_reserved())
+        turn = self.questions // self.every
+        now = self.answers[turn] if turn < len(self.answers) else SLOTS
+        return now
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_shrinking_leaving_and_coming_back_change_no_bit(family: str, dtype: torch.dtype) -> None:
+    """With CUDA graphs of every number of slots, and those of one gang and of two."""
+    loaded = small(family, dtype)
+    rows = rows_of(loaded, 600, SAMPLED)
+    expected = engine(loaded, None, logits=True).run(rows)
+    answers = Answers(SLOTS, 130, 40, 0, 3, 256, 0, 200)
+    assert_same(engine(loaded, answers, logits=True).run(rows), expected)
+    assert answers.away
+
+
+def test_an_engine_that_is_away_leaves_nothing_but_the_context() -> None:
+    loaded = random_llama_8b()
+    weights = sum(p.nbytes for p in loaded.model.parameters())
+    rows = rows_of(loaded, 300, SAMPLED)
+    answers = Answers(SLOTS, 0, SLOTS, every=10)
+    made = engine(loaded, answers)
+    before = torch.cuda.memory_reserved()
+    made.run(rows)
+    print(f"reserved: {before / 1e9:.2f} GB before, {max(answers.away) / 1e9:.3f} GB while away")
+    assert before > weights and max(answers.away) < 0.02 * weights
+    assert torch.cuda.memory_allocated() < 1.1 * before
+
+
+def test_a_growing_tenant_makes_the_guard_shrink_park_and_return(tenant: Tenant) -> None:
+    loaded = random_llama_8b()
+    rows = rows_of(loaded, 400, SAMPLED)
+    expected = engine(loaded, None).run(rows)
+    release(loaded.device)
+    said: list[str] = []
+    thresholds = Thresholds(RESERVE, STEP, patience_s=0.5, hold_s=6.0, longest_hold_s=60.0)
+    watcher = Watcher(free, thresholds, every_s=0.2, say=said.append).start()
+    made = engine(loaded, watcher)
+    watcher.about(made.most, footprint(loaded))
+    done = threading.Event()
+    trouble: list[BaseException] = []
+
+    def tenants_day() -> None:
+        """Takes what is free, goes on taking as it is given, and leaves once we have."""
+        try:
+            time.sleep(2)
+            tenant.take(max(0, (free() - RESERVE) // STEP))
+            while not any("park" in sentence for sentence in said):
+                if free() > 2 * STEP:  # half of the reserve is always there for one more step
+                    tenant.take(1)
+                time.sleep(1.0)
+                assert not done.is_set(), said
+            time.sleep(3)
+            tenant.take(-1)
+            while not any("return" in sentence for sentence in said):
+                time.sleep(0.5)
+        except BaseException as error:
+            trouble.append(error)
+            tenant.process.kill()
+
+    thread = threading.Thread(target=tenants_day)
+    thread.start()
+    end = time.monotonic() + 240
+    while not any("return" in sentence for sentence in said) and time.monotonic() < end:
+        assert_same(made.run(rows), expected)  # again and again, until all has happened
+        assert not trouble, (trouble, said)
+    done.set()
+    thread.join(60)
+    watcher.stop()
+    print(*said, sep="\n")
+    words = [sentence.split()[2] for sentence in said]
+    assert words.index("shrink") < words.index("park") < words.index("return")
+    assert tenant.process.poll() is None and not trouble  # it never ran out of memory
+
+
+def footprint(loaded: LoadedModel) -> Footprint:
+    of: list[Any] = [need(loaded.spec, PLAN, loaded.dtype, n).total for n in (1, SLOTS)]
+    slot = (of[1] - of[0]) // (SLOTS - 1)
+    return Footprint(base=of[0] - CONTEXT - slot, slot=slot)
