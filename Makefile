@@ -9,7 +9,7 @@ PROFILE ?= laptop
 CODE := pitboss flows tasks deployments tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lab up down
+.PHONY: help install demo test lint bench lab up down faults
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -30,6 +30,9 @@ demo: $(STAMP)  ## Carry out the whole plan at small scale: start everything, ru
 test: $(STAMP) lint  ## Everything that must hold: style, types, layers, prefect.yaml, tests
 	$(BIN)/python -m deployments.prefect_yaml
 	$(BIN)/python -m pytest
+
+faults: $(STAMP)  ## Kill, starve and damage a study at random, 50 times; each must end with the same bytes
+	$(BIN)/python -m tests.faults.harness $(FAULTS)
 
 lint: $(STAMP)  ## Style, types and layers only
 	$(BIN)/ruff check $(CODE)
