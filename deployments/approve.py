@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from deployments.environment import PASSWORD, read_secrets, secrets_file
 from deployments.settings import api_url, house
 from deployments.state import read_state
 from pitboss.errors import BadInput, PitbossError
@@ -28,16 +29,18 @@ def use_this_house() -> None:
     """Talk to the server that `make up` started, unless PREFECT_API_URL says otherwise.
 
     Raises:
-        BadInput: Nothing is up.
+        BadInput: Nothing is up, or the file of passwords is not private.
     """
-    if os.environ.get("PREFECT_API_URL"):
-        return
-    state = read_state(house())
-    if state is None:
-        raise BadInput(
-            "No server is up.", where=str(house().state_file), next="Start it with `make up`."
-        )
-    os.environ["PREFECT_API_URL"] = api_url(state.port)
+    place = house()
+    if not os.environ.get("PREFECT_API_URL"):
+        state = read_state(place)
+        if state is None:
+            raise BadInput(
+                "No server is up.", where=str(place.state_file), next="Start it with `make up`."
+            )
+        os.environ["PREFECT_API_URL"] = api_url(state.port)
+    if PASSWORD not in os.environ and secrets_file(place).exists():
+        os.environ[PASSWORD] = read_secrets(secrets_file(place))[PASSWORD]
 
 
 def waiting(client: Any) -> list[Any]:

@@ -12,8 +12,7 @@ from prefect.events.actions import PauseWorkPool, ResumeWorkPool
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from pitboss.errors import PitbossError
-from pitboss.floor.headroom import LOW, RESTORED
-from tasks.floor import AUTOMATIC
+from pitboss.floor.headroom import AUTOMATIC, LOW, RESTORED
 
 COMPARED = {"description", "tags", "trigger", "actions"}
 

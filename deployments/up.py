@@ -51,6 +51,7 @@ def up(place: House, floor: Sequence[Pool], profile: str = LAPTOP) -> Up:
             start_worker(place, state, env, pool)
         start_reconciler(place, state, env)
         report("deployments", run_step("deployments.deploy", env, place))
+        report("automations", run_step("deployments.automations", env, place))
         wait_for_workers(state, api, floor)
     return state
 

@@ -19,7 +19,7 @@ from pitboss.floor.approval import FOLDER, Asked, fingerprint, require
 from pitboss.floor.changes import room_for_us
 from pitboss.floor.estimates import study_work
 from pitboss.floor.gpus import Survey
-from pitboss.floor.headroom import Limits, Standing, Step
+from pitboss.floor.headroom import AUTOMATIC, Limits, Standing, Step
 from pitboss.floor.history import growths, recall
 from pitboss.floor.offers import offers_of
 from pitboss.floor.options import propose
@@ -43,8 +43,6 @@ ARTIFACT = "floor"
 VERSIONS_KEPT = 48
 SHOWN = timedelta(days=2)
 NVML = "nvml"
-AUTOMATIC = "pitboss.automatic"
-"""Label of an event on which an automation may act."""
 
 
 def look(path: str | None) -> Survey:
@@ -247,7 +245,7 @@ def show_floor(
             markdown_table(floor_rows(survey, more)),
             markdown_image(png, "room by GPU over time"),
             f"A pool is paused below {gb(limits.low)} GB of room and opened again from "
-            f"{gb(limits.restored)} GB on. History: `{history}`",
+            f"{gb(limits.restored)} GB on. History: `floor/{history.name}` in the house's folder.",
         ]
     )
     print(markdown_table(floor_rows(survey, more)))

@@ -12,6 +12,8 @@ from pitboss.errors import BadInput
 
 LOW = "pitboss.gpu.headroom-low"
 RESTORED = "pitboss.gpu.headroom-restored"
+AUTOMATIC = "pitboss.automatic"
+"""Label of an event: "yes" where an automation may act on it, "no" where a person decided."""
 
 
 class Standing(StrEnum):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
 from pitboss.floor.classes import occupancy
 from pitboss.floor.gpus import Gpu, Survey
 from pitboss.floor.offers import tenants_of
@@ -83,5 +85,7 @@ def room_picture(
     axis.set_ylim(bottom=0)
     axis.legend(title="GPU", fontsize=8, title_fontsize=8, frameon=False, ncols=1,
                 loc="center left", bbox_to_anchor=(1, 0.5))  # fmt: skip
-    figure.autofmt_xdate(rotation=0, ha="center")
+    ticks = AutoDateLocator(maxticks=8)
+    axis.xaxis.set_major_locator(ticks)
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
     return picture(figure)

@@ -1,0 +1,150 @@
+"""What a person sees in the UI: the approval's form, a paused pool, and the watch.
+
+With PITBOSS_PICTURES=docs/images the pictures of the docs are made anew.
+"""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+
+from deployments.automations import ensure_automations
+from deployments.floor import Pool
+from deployments.pools import ensure_pools
+from flows.approve import approve
+from flows.watch import watch
+from pitboss.floor.history import remember
+from tasks import floor as floor_tasks
+from tasks.study import ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on this machine"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("playwright") is None, reason="playwright is not installed"
+    ),
+]
+PATIENCE = 30_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    opened = browser.new_page(viewport={"width": 1500, "height": 1000})
+    opened.set_default_timeout(PATIENCE)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def client(
+    prefect_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SyncPrefectClient]:
+    for name in ("plan.yaml", "plan-figures.yaml"):
+        shutil.copy(ROOT / "studies" / "floors" / name, tmp_path / name)
+    monkeypatch.setattr(floor_tasks, "ROOT", tmp_path)
+    monkeypatch.setenv("PITBOSS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
+    with get_client(sync_client=True) as made:
+        yield made
+
+
+def url(server: Any, path: str) -> str:
+    return f"http://127.0.0.1:{server.state.port}/{path}"
+
+
+def picture(page: Any, name: str) -> None:
+    if folder := os.environ.get("PITBOSS_PICTURES"):
+        page.wait_for_timeout(1_500)  # pages fade in
+        page.screenshot(path=str(ROOT / folder / f"{name}.png"))
+
+
+def test_the_approvals_form_asks_and_takes_no_empty_answer(
+    prefect_api: Any, client: SyncPrefectClient, page: Any
+) -> None:
+    deployment = client.create_deployment(client.create_flow(approve), name="seen", paused=True)
+    parameters = {
+        "study": "studies/plan.yaml",
+        "survey": "plan.yaml",
+        "figures": "plan-figures.yaml",
+        "start_campaign": False,
+    }
+    run = client.create_flow_run_from_deployment(deployment, parameters=parameters)
+    with suppress(Pause):
+        run_flow(approve, flow_run=client.read_flow_run(run.id), parameters=parameters)
+    page.goto(url(prefect_api, f"runs/flow-run/{run.id}"))
+    page.get_by_role("button", name="Resume").first.click()
+    form = page.get_by_role("dialog")
+    form.get_by_text("May GPU 4 be shared with exp5?").first.wait_for()
+    assert form.get_by_text("m-soar").count() > 0
+    picture(page, "approval")
+    form.get_by_role("button", name="Resume").or_(
+        form.get_by_role("button", name="Submit")
+    ).first.click()
+    page.wait_for_timeout(1_500)
+    state = client.read_flow_run(run.id).state
+    assert state is not None and state.name == "Suspended"
+
+
+def test_a_paused_pool_and_the_watch_are_shown(
+    prefect_api: Any, client: SyncPrefectClient, page: Any, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(1) as aside:  # the browser's event loop occupies this thread
+        aside.submit(copy_context().run, asyncio.run, _pools()).result()
+    ensure_automations(client)
+    floor = yaml.safe_load((tmp_path / "plan.yaml").read_text())
+    now = datetime.now(UTC)
+    for hours, used in ((20, 40.5), (15, 42.0), (9, 40.5), (3, 41.5), (0, 47.5)):
+        grown = {"used_gb": used, "tenants": [{"user": "m-soar", "memory_gb": used}]}
+        floor["gpus"][6] |= grown  # m-soar grows on GPU 6
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump(floor))
+        taken = (now - timedelta(hours=hours)).isoformat(timespec="seconds")
+        seen = replace(floor_tasks.look("plan.yaml"), taken=taken)
+        remember(seen, floor_tasks.floor_folder() / floor_tasks.HISTORY)
+    watch(survey="plan.yaml", low_gb=35, restored_gb=38)
+    assert client.read_work_pool("gpu-6").is_paused
+    page.goto(url(prefect_api, "work-pools/work-pool/gpu-6"))
+    page.get_by_text("Paused", exact=True).first.wait_for()
+    picture(page, "paused")
+    page.goto(url(prefect_api, f"artifacts/artifact/{_newest(client)}"))
+    page.get_by_text("paused: room short").first.wait_for()
+    shown = page.locator("img[src^='data:image/png']").first
+    shown.wait_for()
+    assert shown.evaluate("image => image.naturalWidth") > 300
+    picture(page, "watch")
+
+
+async def _pools() -> None:
+    async with get_client() as made:
+        lanes = [Pool(f"gpu-{n}", 1, f"One run at a time on GPU {n}.", {}) for n in range(8)]
+        await ensure_pools(made, lanes)
+
+
+def _newest(client: SyncPrefectClient) -> str:
+    found = [a for a in client.read_artifacts() if a.key == floor_tasks.ARTIFACT]
+    return str(max(found, key=lambda artifact: artifact.created).id)
