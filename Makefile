@@ -29,7 +29,7 @@ demo: $(STAMP)  ## Carry out the whole plan at small scale: start everything, ru
 
 test: $(STAMP) lint  ## Everything that must hold: style, types, layers, prefect.yaml, tests
 	$(BIN)/python -m deployments.prefect_yaml
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: $(STAMP)  ## Kill, starve and damage a study at random, 50 times; each must end with the same bytes
 	$(BIN)/python -m tests.faults.harness $(FAULTS)

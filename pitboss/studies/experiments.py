@@ -104,7 +104,7 @@ class Games(Section):
 class ImportedTable(Section):
     """A table of feature statistics from elsewhere, and the space its ids and values belong to."""
 
-    path: Annotated[str, Field(pattern=r"^\w[\w./-]*\.json$")]
+    path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*\.json$")]
     """JSON file of the repository: a list of {layer, feature_id, p_value, cohens_d, bankrupt_mean,
     safe_mean}."""
 

@@ -164,6 +164,10 @@ def test_all_features_have_values_only_from_the_studys_own_statistics(settings):
         parse_study(settings)
     settings["screening"]["features"] = "selected"
     assert parse_study(settings).screening.with_mass
+    for outside in ("lab/../../some.json", "../some.json", "/etc/some.json", "lab//../some.json"):
+        settings["features"]["imported"]["path"] = outside
+        with pytest.raises(BadInput, match="path"):
+            parse_study(settings)
 
 
 def test_greedy_trials_are_no_replications(settings):
