@@ -123,7 +123,8 @@ def test_a_lane_waits_for_a_claimed_unit_and_takes_it_over_when_its_lane_is_kill
     for number in range(1, UNITS):
         commit(here, number)
     slow = child(lambda: lane(tmp_path, 0, seconds=600))
-    while not (tmp_path / "journal").exists():
+    journal = tmp_path / "journal"
+    while not (journal.exists() and journal.read_text().startswith("start")):
         time.sleep(0.01)
     looks: list[float] = []
 
