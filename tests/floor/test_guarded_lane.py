@@ -24,16 +24,20 @@ def loaded() -> LoadedModel:
 
 
 class Tenant:
-    """Free bytes of a device, a look after the other: plenty, none at all, and so on; it leaves."""
+    """Free bytes of a device beside somebody who takes all of it until the lane has parked, leaves
+    until the lane has returned, and comes once more: however fast the lane is, they meet.
 
-    def __init__(self, plenty: int, none: int) -> None:
-        self.looks, self.plenty, self.none = 0, plenty, none
+    Args:
+        said: What the watcher has said so far.
+    """
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
 
     def __call__(self) -> int:
-        self.looks += 1
-        if self.looks > 4 * (self.plenty + self.none):
-            return 10**12
-        return 10**12 if self.looks % (self.plenty + self.none) < self.plenty else 0
+        words = [sentence.split()[2] for sentence in self.said]
+        parked, returned = words.count("park"), words.count("return")
+        return 10**12 if parked > returned or parked == 2 else 0
 
 
 def run(loaded: LoadedModel, study: Study, store: Store, watcher: Watcher | None) -> Lane:
@@ -49,7 +53,7 @@ def test_a_tenant_that_comes_and_goes_changes_no_byte(loaded: LoadedModel, tmp_p
     run(loaded, study, calm, None)
     said: list[str] = []
     thresholds = Thresholds(reserve=RESERVE, margin=0, patience_s=0, hold_s=0.2, longest_hold_s=0.2)
-    watcher = Watcher(Tenant(30, 10), thresholds, every_s=0.01, say=said.append).start()
+    watcher = Watcher(Tenant(said), thresholds, every_s=0.01, say=said.append).start()
     lane = run(loaded, study, shared, watcher)
     words = [sentence.split()[2] for sentence in said]
     print(words)
