@@ -34,8 +34,9 @@ from pitboss.store import Store
 from pitboss.store.documents import json_bytes
 from pitboss.studies.model import Study
 from tasks.artifacts import never_fails, show_markdown
-from tasks.study import ROOT, open_results
+from tasks.study import ROOT, inside, open_results
 
+FLOORS = "studies/floors/"
 HISTORY = "history.jsonl"
 PILOTS = "pilots.json"
 STANDINGS = "watch.json"
@@ -53,23 +54,12 @@ def look(path: str | None) -> Survey:
     """
     if path is None:
         return ask_driver()
-    return replace(read_survey(_inside(path, "survey")), source=path)
+    return replace(read_survey(inside(path, "survey", FLOORS)), source=path)
 
 
 def look_again(before: Survey) -> Survey:
     """The floor now, from where an earlier survey was taken from."""
     return look(None if before.source == NVML else before.source)
-
-
-def _inside(path: str, parameter: str) -> Path:
-    found = (ROOT / path).resolve()
-    if not found.is_relative_to(ROOT):
-        raise BadInput(
-            f"The file {path!r} lies outside the repository.",
-            where=f"parameter {parameter}",
-            next="Put the file under studies/floors/ and name it relative to the repository.",
-        )
-    return found
 
 
 def floor_folder() -> Path:
@@ -100,7 +90,7 @@ def question(
         BadInput: The study's patching fits on no GPU of this floor, now or later.
     """
     folder = floor_folder()
-    stated = None if figures is None else read_stated(_inside(figures, "figures"))
+    stated = None if figures is None else read_stated(inside(figures, "figures", FLOORS))
     kinds = {gpu.name for gpu in survey.gpus}
     work = study_work(study, kinds, read_pilots(folder / PILOTS), stated)
     growth = growths(survey, folder / HISTORY) if survey.source == NVML else None

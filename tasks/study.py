@@ -36,19 +36,29 @@ def results_root() -> Path:
 def read_study(path: str) -> Study:
     """Read a study file of this repository.
 
-    A parameter comes from whoever may use the API, so it names no file outside.
-
     Raises:
         BadInput: The path leads out of the repository, or the file is no study.
+    """
+    return load_study(inside(path, "study", "studies/"))
+
+
+def inside(path: str, parameter: str, folder: str) -> Path:
+    """The file that a parameter names: it comes from whoever may use the API.
+
+    Args:
+        folder: Where such files belong.
+
+    Raises:
+        BadInput: The path leads out of the repository.
     """
     found = (ROOT / path).resolve()
     if not found.is_relative_to(ROOT):
         raise BadInput(
-            f"The study {path!r} lies outside the repository.",
-            where="parameter study",
-            next="Put the file under studies/ and name it relative to the repository.",
+            f"The {parameter} {path!r} lies outside the repository.",
+            where=f"parameter {parameter}",
+            next=f"Put the file under {folder} and name it relative to the repository.",
         )
-    return load_study(found)
+    return found
 
 
 def open_results(study: Study) -> Store:

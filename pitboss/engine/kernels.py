@@ -170,7 +170,7 @@ def patch_rows(
     """One row: add the changes of all its delta patches at block `index`; most rows have none.
 
     ints are int64 [LANES, INTS, rows] and floats float32 [LANES, FLOATS, rows], in the order of
-    `patches.INTS` and `patches.FLOATS`; enc and dec are float32 [directions, d_model].
+    `buffers.PATCH_INTS` and `buffers.PATCH_FLOATS`; enc and dec are float32 [directions, d_model].
     """
     row = tl.program_id(0).to(tl.int64)
     first_token = tl.load(step_ptr + row) == 0

@@ -7,7 +7,7 @@ import torch
 from pitboss.engine.architecture import Architecture
 from pitboss.engine.attention import OwnTokens, PlainAttention
 from pitboss.engine.compiled import compiled
-from pitboss.engine.forward import Forward, RotaryTable, cap
+from pitboss.engine.forward import Forward, RotaryTable
 from pitboss.engine.prefix import PrefixStore
 
 
@@ -85,7 +85,3 @@ class Stack:
     def raw_logits(self, x: torch.Tensor) -> torch.Tensor:
         """Next-token logits [width, vocab] in the model's dtype, before any soft cap."""
         return self._logits(x, self.arch.norm, self.arch.unembed)
-
-    def logits(self, x: torch.Tensor) -> torch.Tensor:
-        """Next-token logits, float32 [width, vocab], soft cap applied."""
-        return cap(self.raw_logits(x), self.arch.logit_softcap)

@@ -20,6 +20,7 @@ from pitboss.models.checks import (
     check_hooks,
     check_memory,
     check_parameters,
+    free_bytes,
     require,
 )
 from pitboss.models.loading import LoadedModel, load_model
@@ -216,15 +217,6 @@ class Lane:
         assert PROMPTS[prompt].needs_state
         text = render(prompt, State(condition, 9_000_000, rounds)).text
         return len(self.loaded.encode(text))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Free memory of a device, in bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 def limit_memory(device: torch.device, gigabytes: float | None) -> None:

@@ -163,13 +163,16 @@ def check_reconstruction(
     return checks
 
 
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a device, in bytes, whoever else uses it."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
 def check_memory(device: str | torch.device, needed: int) -> Check:
     """At least `needed` bytes are free on the device now, whoever else uses it."""
-    device = torch.device(device)
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = psutil.virtual_memory().available
+    free = free_bytes(torch.device(device))
     detail = f"{free / 1e9:.1f} GB free on {device}, {needed / 1e9:.1f} GB needed."
     return Check("memory", free >= needed, detail, float(free))
 
