@@ -29,6 +29,7 @@ from flows.approve import approve
 from flows.watch import watch
 from pitboss.floor.history import remember
 from tasks import floor as floor_tasks
+from tasks import study as study_tasks
 from tasks.study import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -38,6 +39,7 @@ pytestmark = [
         importlib.util.find_spec("playwright") is None, reason="playwright is not installed"
     ),
 ]
+FLOOR = "studies/floors/plan.yaml"
 PATIENCE = 30_000  # milliseconds
 
 
@@ -65,9 +67,8 @@ def page(browser: Any) -> Iterator[Any]:
 def client(
     prefect_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SyncPrefectClient]:
-    for name in ("plan.yaml", "plan-figures.yaml"):
-        shutil.copy(ROOT / "studies" / "floors" / name, tmp_path / name)
-    monkeypatch.setattr(floor_tasks, "ROOT", tmp_path)
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    monkeypatch.setattr(study_tasks, "ROOT", tmp_path)
     monkeypatch.setenv("PITBOSS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
     with get_client(sync_client=True) as made:
@@ -90,8 +91,8 @@ def test_the_approvals_form_asks_and_takes_no_empty_answer(
     deployment = client.create_deployment(client.create_flow(approve), name="seen", paused=True)
     parameters = {
         "study": "studies/plan.yaml",
-        "survey": "plan.yaml",
-        "figures": "plan-figures.yaml",
+        "survey": FLOOR,
+        "figures": "studies/floors/plan-figures.yaml",
         "start_campaign": False,
     }
     run = client.create_flow_run_from_deployment(deployment, parameters=parameters)
@@ -117,17 +118,17 @@ def test_a_paused_pool_and_the_watch_are_shown(
     with ThreadPoolExecutor(1) as aside:  # the browser's event loop occupies this thread
         aside.submit(copy_context().run, asyncio.run, _pools()).result()
     ensure_automations(client)
-    floor = yaml.safe_load((tmp_path / "plan.yaml").read_text())
+    floor = yaml.safe_load((tmp_path / FLOOR).read_text())
     now = datetime.now(UTC)
     for hours, used in ((20, 40.5), (15, 42.0), (9, 40.5), (3, 41.5), (0, 47.5)):
         grown = {"used_gb": used, "tenants": [{"user": "m-soar", "memory_gb": used}]}
         floor["gpus"][6] |= grown  # m-soar grows on GPU 6
-        (tmp_path / "plan.yaml").write_text(yaml.safe_dump(floor))
+        (tmp_path / FLOOR).write_text(yaml.safe_dump(floor))
         taken = (now - timedelta(hours=hours)).isoformat(timespec="seconds")
-        seen = replace(floor_tasks.look("plan.yaml"), taken=taken)
+        seen = replace(floor_tasks.look(FLOOR), taken=taken)
         remember(seen, floor_tasks.floor_folder() / floor_tasks.HISTORY)
     for _ in range(3):  # an event that comes to nothing is said again at the next look
-        watch(survey="plan.yaml", low_gb=35, restored_gb=38)
+        watch(survey=FLOOR, low_gb=35, restored_gb=38)
         if client.read_work_pool("gpu-6").is_paused:
             break
     assert client.read_work_pool("gpu-6").is_paused

@@ -21,9 +21,11 @@ from pitboss.errors import BadInput
 from pitboss.floor.approval import latest
 from pitboss.store import Store
 from tasks import floor as floor_tasks
+from tasks import study as study_tasks
 from tasks.study import ROOT, open_results, read_study
 
 STUDY = "studies/plan.yaml"
+FLOOR = "studies/floors/plan.yaml"
 GOOD = {"option": "C", "share_4": "yes", "share_2_6_7": "yes"}
 
 
@@ -36,8 +38,8 @@ class Gate:
         deployment = client.create_deployment(flow_id, name="test", paused=True)
         parameters = {
             "study": STUDY,
-            "survey": "floor.yaml",
-            "figures": "figures.yaml",
+            "survey": FLOOR,
+            "figures": "studies/floors/plan-figures.yaml",
             "days": days,
             "start_campaign": False,
         }
@@ -69,9 +71,8 @@ def gate(
     prefect_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Gate]]:
     """Starts gates for the plan's floor, in a copy that a test may change."""
-    shutil.copy(ROOT / "studies/floors/plan.yaml", tmp_path / "floor.yaml")
-    shutil.copy(ROOT / "studies/floors/plan-figures.yaml", tmp_path / "figures.yaml")
-    monkeypatch.setattr(floor_tasks, "ROOT", tmp_path)
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    monkeypatch.setattr(study_tasks, "ROOT", tmp_path)
     monkeypatch.setenv("PITBOSS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("PREFECT_API_URL", prefect_api.env["PREFECT_API_URL"])
@@ -117,9 +118,9 @@ def test_only_a_whole_and_right_answer_passes(
 def test_a_changed_floor_or_a_contradiction_is_asked_again(gate: Callable[..., Gate]) -> None:
     asked = gate()
     assert asked.go() == "Suspended"
-    floor = yaml.safe_load((asked.folder / "floor.yaml").read_text())
+    floor = yaml.safe_load((asked.folder / FLOOR).read_text())
     floor["gpus"][0] |= {"used_gb": 60, "tenants": [{"user": "m-moon", "memory_gb": 60}]}
-    (asked.folder / "floor.yaml").write_text(yaml.safe_dump(floor))
+    (asked.folder / FLOOR).write_text(yaml.safe_dump(floor))
     asked.answer(**GOOD)
     assert asked.go() == "Suspended"
     assert "Asked again" in asked.text and "m-moon came to GPU 0" in asked.text

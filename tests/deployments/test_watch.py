@@ -16,7 +16,7 @@ from deployments.floor import Pool
 from deployments.pools import ensure_pools
 from flows.watch import watch
 from pitboss.floor.headroom import Standing
-from tasks import floor as floor_tasks
+from tasks import study as study_tasks
 from tasks.floor import ARTIFACT, read_standings
 
 POOL = "gpu-6"
@@ -28,7 +28,7 @@ def client(
 ) -> Iterator[SyncPrefectClient]:
     """A server with the automations and the pool of GPU 6, open."""
     monkeypatch.setenv("PITBOSS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(floor_tasks, "ROOT", tmp_path)
+    monkeypatch.setattr(study_tasks, "ROOT", tmp_path)
     with get_client(sync_client=True) as made:
         ensure_automations(made)
         asyncio.run(_pool())
