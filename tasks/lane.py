@@ -25,6 +25,7 @@ from prefect.settings import (
 )
 from prefect.states import Cancelled
 
+from pitboss.errors import OutOfMemory
 from pitboss.floor.lock import Busy, GpuLock, KernelLock, lock_path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,10 @@ PAUSED = "somebody paused the work pool"
 LEFT = "Left"
 
 _held: dict[Path, KernelLock] = {}
+
+
+class GivenUp(OutOfMemory):
+    """Work that waited for memory was given up, because its run was asked to stop."""
 
 
 def pool_name() -> str:
@@ -77,18 +82,18 @@ def hold_lane() -> None:
 
 
 class Asked:
-    """Whether this run is asked to stop, asked of the server every few seconds at most.
+    """Whether this run is asked to stop; the server hears each question every few seconds at most.
 
     A worker that was replaced cannot stop the runs of its predecessor, and a paused pool only stops
     new ones, so a run looks for itself. A server that does not answer stops nothing.
     """
 
     def __init__(self) -> None:
-        self._at = float("-inf")
+        self._at: dict[str, float] = {}
 
     def to_end(self) -> str:
         """Why this run should end at the next boundary, or nothing: it was cancelled or paused."""
-        return self._due(lambda client, run: _ending(client.read_flow_run(run).state))
+        return self._due("end", lambda client, run: _ending(client.read_flow_run(run).state))
 
     def to_leave(self) -> str:
         """As `to_end`, or because the lane's pool is paused or the lane is no longer ours alone."""
@@ -101,11 +106,11 @@ class Asked:
 
         if stolen := [lock.path.name for lock in _held.values() if lock.stolen()]:
             return f"the lock {stolen[0]} was removed, so another run may be on this lane"
-        return self._due(look)
+        return self._due("leave", look)
 
-    def _due(self, look: Callable[[SyncPrefectClient, UUID], str]) -> str:
-        run = runtime.flow_run.id
-        if not run or not pool_name() or time.monotonic() - self._at < ASK_EVERY_SECONDS:
+    def _due(self, question: str, look: Callable[[SyncPrefectClient, UUID], str]) -> str:
+        run, last = runtime.flow_run.id, self._at.get(question, float("-inf"))
+        if not run or not pool_name() or time.monotonic() - last < ASK_EVERY_SECONDS:
             return ""
         short = {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: ASK_TIMEOUT}
         try:
@@ -118,7 +123,7 @@ class Asked:
                 type(error).__name__,
                 error,
             )
-        self._at = time.monotonic()
+        self._at[question] = time.monotonic()
         return ""
 
 
@@ -129,6 +134,19 @@ def _ending(state: State[Any] | None) -> str:
 
 
 asked = Asked()
+
+
+def give_up_if_asked(*, elastic: bool) -> None:
+    """For a run that can do nothing but wait for memory: end the waiting if it was asked to stop.
+
+    Args:
+        elastic: Whether a paused pool is such a request; others finish what they began.
+
+    Raises:
+        GivenUp: It was.
+    """
+    if reason := asked.to_leave() if elastic else asked.to_end():
+        raise GivenUp(f"Given up while waiting for memory: {reason}.", where=pool_name())
 
 
 def end_if_asked() -> None:

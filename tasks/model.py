@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,17 @@ from pitboss.errors import PitbossError
 from pitboss.experiments.lane import Lane, open_lane
 from pitboss.experiments.units import Unit
 from pitboss.floor.fitted import Fitted
+from pitboss.floor.watcher import while_parked
 from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study
-from tasks.lane import end_process, one_load_at_a_time, pool_name, state_folder
+from tasks.lane import (
+    GivenUp,
+    end_process,
+    give_up_if_asked,
+    one_load_at_a_time,
+    pool_name,
+    state_folder,
+)
 from tasks.policies import STEP, is_device_lost, is_out_of_memory
 
 Run = Callable[[Lane, Store, Unit, int | None], PartRef]
@@ -116,16 +125,23 @@ def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> d
     the exception is alive, so are the tensors of its frames. An error after which the device
     answers this process no more ends the process: its lock and its claim are free at once, and
     another one does the unit.
+
+    Raises:
+        GivenUp: The memory guard had parked the model, and the run was asked to stop.
     """
     if done := unit.ref(store):
         return done.as_dict()  # without loading a model
     held = hold(study, alias)
     slots = held.slots_for(unit)
     free_memory()
+    ask = partial(give_up_if_asked, elastic=unit.experiment == "patching")
     try:
-        part = run(held.lane, store, unit, slots)
+        with while_parked(ask):
+            part = run(held.lane, store, unit, slots)
         held.went_well(unit, slots)
         return part.as_dict()
+    except GivenUp:
+        raise  # nothing was too large
     except Exception as error:
         if is_device_lost(error):
             end_process(f"{unit.slug}: {type(error).__name__}: {error}")

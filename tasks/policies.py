@@ -17,14 +17,17 @@ from prefect.context import TaskRunContext
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import State
 
-from pitboss.errors import OutOfMemory, PitbossError
+from pitboss.errors import OutOfMemory
 from pitboss.store import Store
-from tasks.lane import end_if_asked
+from tasks.lane import GivenUp, end_if_asked
 from tasks.records import refuse_unless_json
 
-# Seven halvings bring 128 slots down to one. The waits are for a server or a network that is away.
-RETRIES = 7
+# Thirteen halvings bring 8,192 slots, the most that a study may ask for, down to one.
+RETRIES = 13
+# For a server or a network that is away; after these it is not tried again.
 RETRY_DELAYS = [2.0, 5.0, 15.0, 30.0, 60.0, 120.0, 240.0]
+# Fewer rows are the repair; there is nothing to wait for.
+HALVED_DELAYS = [0.5]
 SERVER_ERROR = 500
 
 
@@ -93,11 +96,22 @@ def worth_retrying(task: Task[..., Any], run: TaskRun, state: State[Any]) -> boo
 
     It looks at the exception itself (`state.data`): `state.result()` would be a coroutine in an
     async task, which is never true. Everything else fails at once with its cause.
+
+    Prefect reads the delay after it has asked here, and from this task, so it is set here too.
     """
     error = state.data
-    if isinstance(error, PitbossError) and not isinstance(error, OutOfMemory):
+    if isinstance(error, GivenUp):
         return False
-    return is_out_of_memory(error) or is_transient(error)
+    if is_out_of_memory(error):
+        _wait(task, HALVED_DELAYS)
+        return True
+    _wait(task, RETRY_DELAYS)
+    return is_transient(error) and run.run_count <= len(RETRY_DELAYS)
+
+
+def _wait(task: Task[..., Any], delays: list[float]) -> None:
+    if isinstance(task.retry_delay_seconds, list):  # a single number was somebody's own wish
+        task.retry_delay_seconds = delays
 
 
 def content_path(context: TaskRunContext, parameters: dict[str, Any]) -> str:
@@ -180,10 +194,16 @@ def unless_stored(
     A cached reference to a part that is gone or damaged is not believed: the store is the truth.
 
     Raises:
-        Abort: The run was cancelled and no worker stopped it, so it ends between two parts.
+        Abort: The run was cancelled and no worker stopped it, so it ends between two parts, or in
+            one that waits for memory.
+        GivenUp: It waited for memory, and its lane was asked to leave.
         BadInput: Prefect's stored reference names another serializer than JSON.
     """
     end_if_asked()
     refuse_unless_json(_content_key(study, unit))
     gone = unit.ref(store) is None
-    return part.with_options(refresh_cache=gone)(study, unit)
+    try:
+        return part.with_options(refresh_cache=gone)(study, unit)
+    except GivenUp:
+        end_if_asked()
+        raise

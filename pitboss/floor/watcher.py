@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pitboss.errors import BadInput, PitbossError
@@ -11,6 +13,20 @@ from pitboss.floor.guard import Footprint, Guard, Thresholds
 EVERY_S = 1.0
 # Looks that may fail in a row before the job is stopped: nobody watches then.
 _BLIND = 10
+_ask_when_parked: ContextVar[Callable[[], None]] = ContextVar("ask_when_parked")
+
+
+@contextmanager
+def while_parked(ask: Callable[[], None]) -> Iterator[None]:
+    """Call `ask` at every look that keeps a job off its GPU; what it raises ends the waiting.
+
+    Holds for the jobs of this thread until the end of the `with`.
+    """
+    before = _ask_when_parked.set(ask)
+    try:
+        yield
+    finally:
+        _ask_when_parked.reset(before)
 
 
 class Watcher:
@@ -64,7 +80,7 @@ class Watcher:
     def __call__(self, slots: int) -> int:
         """The most rows in flight that may be, given that `slots` are; 0: leave the GPU.
 
-        Asked with 0 it waits for the next look before it says 0 again.
+        Asked with 0 it waits for the next look before it says 0 again; see `while_parked`.
 
         Raises:
             PitbossError: The free memory could not be read for a while.
@@ -81,6 +97,8 @@ class Watcher:
             news, self._news = self._news, []
         for sentence in news:
             self.say(sentence)
+        if not answer and not slots and (ask := _ask_when_parked.get(None)):
+            ask()
         return answer
 
     def look(self) -> None:

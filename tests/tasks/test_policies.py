@@ -1,6 +1,8 @@
 """Retries and caching, with real Prefect runs."""
 
+import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import httpx
@@ -9,10 +11,13 @@ import torch
 from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun
 from prefect.runtime import flow_run
+from prefect.states import Failed
 
 from pitboss.errors import BadInput, Mismatch, OutOfMemory
 from tasks import policies
+from tasks.lane import GivenUp
 
 QUICK = {**policies.PART, "retry_delay_seconds": 0}
 
@@ -79,6 +84,40 @@ def test_memory_and_transient_errors_are_tried_again(prefect_api: Any, error: Ex
         return part(SomeStudy(), SomeUnit())
 
     assert once() == 3
+
+
+def test_a_halved_retry_starts_at_once_and_a_transient_one_waits(prefect_api: Any) -> None:
+    began: list[float] = []
+    errors: list[Exception] = [OutOfMemory("full"), httpx.ConnectError("away"), OutOfMemory("full")]
+
+    @task(**policies.PART)
+    def part(study: SomeStudy, unit: SomeUnit) -> int:
+        began.append(time.monotonic())
+        if len(began) <= len(errors):
+            raise errors[len(began) - 1]
+        return len(began)
+
+    @flow
+    def once() -> int:
+        return part(SomeStudy(), SomeUnit(key="waits"))
+
+    assert once() == 4
+    halved, transient, halved_again = (b - a for a, b in pairwise(began))
+    assert halved < 2.5 and halved_again < 2.5  # the delays for a server begin with 2 s, 5 s, 15 s
+    assert transient > 4.5
+
+
+def test_a_server_that_stays_away_ends_the_retries_before_memory_does() -> None:
+    @task(**policies.PART)
+    def part() -> None: ...
+
+    def again(error: Exception, runs: int) -> bool:
+        run = TaskRun(task_key="part", dynamic_key="0", run_count=runs)
+        return policies.worth_retrying(part, run, Failed(data=error))
+
+    assert [again(httpx.ConnectError("away"), runs) for runs in (1, 7, 8)] == [True, True, False]
+    assert again(OutOfMemory("full"), 8)
+    assert not again(GivenUp("cancelled"), 1)
 
 
 @pytest.mark.parametrize(
