@@ -1,5 +1,6 @@
 """The end of a study: every count compared, final files written, the outcome in one JSON file."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pitboss.analysis.effects import CONTRASTS, causal_features
@@ -43,13 +44,21 @@ def write(study: Study, store: Store) -> dict[str, Any]:
 
 def expected(study: Study, store: Store) -> list[Expected]:
     """What every experiment must have left behind."""
+    return [step for steps in each_expected(study, store) for step in steps()]
+
+
+def each_expected(study: Study, store: Store) -> list[Callable[[], list[Expected]]]:
+    """The same, one experiment at a time: what an early one leaves decides what a later one must.
+
+    Each raises BadInput as long as that is not there.
+    """
     return [
-        *_games(study),
-        *_features(study),
-        *_pathway(study, store),
-        *_screening(study, store),
-        *_patching(study, store),
-        *_words(study, store),
+        lambda: _games(study),
+        lambda: _features(study),
+        lambda: _pathway(study, store),
+        lambda: _screening(study, store),
+        lambda: _patching(study, store),
+        lambda: _words(study, store),
     ]
 
 
