@@ -1,5 +1,6 @@
 """A unit of work, named by everything that determines its rows."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,10 +54,12 @@ class Unit:
             "started": round(began, 3),
             "finished": round(finished, 3),
         }
+        # Which lane it was; the worker of a lane names it to its runs.
+        lane = {"lane": pool} if (pool := os.environ.get("PITBOSS_POOL")) else {}
         return store.commit(
             self.kind,
             self.key,
             table,
             identity=self.identity,
-            facts={"experiment": self.experiment, **timed, **facts},
+            facts={"experiment": self.experiment, **lane, **timed, **facts},
         )
