@@ -44,22 +44,22 @@ def write(study: Study, store: Store) -> dict[str, Any]:
 
 def expected(study: Study, store: Store) -> list[Expected]:
     """What every experiment must have left behind."""
-    return [step for steps in each_expected(study, store) for step in steps()]
+    return [step for steps in each_expected(study, store).values() for step in steps()]
 
 
-def each_expected(study: Study, store: Store) -> list[Callable[[], list[Expected]]]:
-    """The same, one experiment at a time: what an early one leaves decides what a later one must.
+def each_expected(study: Study, store: Store) -> dict[str, Callable[[], list[Expected]]]:
+    """The same by experiment, asked for one at a time: an early one decides what a later one must.
 
-    Each raises BadInput as long as that is not there.
+    Each raises BadInput as long as what decides is not there.
     """
-    return [
-        lambda: _games(study),
-        lambda: _features(study),
-        lambda: _pathway(study, store),
-        lambda: _screening(study, store),
-        lambda: _patching(study, store),
-        lambda: _words(study, store),
-    ]
+    return {
+        "games": lambda: _games(study),
+        "features": lambda: _features(study),
+        "pathway": lambda: _pathway(study, store),
+        "screening": lambda: _screening(study, store),
+        "patching": lambda: _patching(study, store),
+        "words": lambda: _words(study, store),
+    }
 
 
 def _games(study: Study) -> list[Expected]:
