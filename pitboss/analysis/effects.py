@@ -1,23 +1,36 @@
-"""Does setting a feature change the decision? Exact tests per feature and prompt.
+"""Does setting a feature change what is decided? Exact tests per feature, scene and outcome.
 
-1. Count stops among decided runs for each prompt, feature and arm; undecided runs are counted
-   beside them and enter no rate.
-2. Fisher's exact test of the safe value against the risky value (primary) and of each against the
-   shared baseline (secondary). The primary contrast is free of whatever patching does as such,
-   because both of its arms are patched.
-3. Benjamini-Hochberg over all features and prompts, within each contrast. A table that no split of
-   its stops could make significant (all runs stop, or all bet) is `not_testable` and outside the
-   correction: its p is 1 whatever the feature does.
-4. An arm with significantly more undecided runs than the other is flagged: the runs that remain are
-   a selection. Its feature counts as causal only if the effect would stand with every undecided run
-   decided against it.
+1. Count the runs of every arm by state (`outcomes`). A run without a decision enters no rate but
+   that of readable runs.
+2. Compare the safe value with the risky value (primary), and each with the shared baseline
+   (secondary): shares exactly within states (`stratified`; or pair by pair, where the study says
+   so), stakes by their ranks within states (`stakes`). The primary contrast is free of whatever
+   patching does as such, because both of its arms are patched.
+3. Benjamini-Hochberg within each contrast, one family: all patched features, scenes and outcomes.
+   A table that no split could make significant (all runs stop, say) is `not_testable` and outside
+   the family: its p is 1 whatever the feature does.
+4. Controls go through the same tests and are held against the cut-off that the features' family
+   gave. They are in no family themselves, so they change no feature's result.
+5. An arm with significantly fewer readable runs than the other is flagged: the runs that remain are
+   a selection. Its feature counts as causal only if the effect on stopping would stand with every
+   undecided run decided against it.
+
+A feature is causal if its primary contrast on stopping is significant in a scene and stands. Other
+outcomes have their own significance and make no feature causal.
 """
+
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from pitboss.analysis.proportions import fisher_p, log_odds_ratio, newcombe, rate
-from pitboss.errors import BadInput, Incomplete
+from pitboss.analysis.outcomes import NAME, OUTCOMES, Scene, scenes
+from pitboss.analysis.proportions import log_odds_ratio, rate
+from pitboss.analysis.stakes import compare_stakes
+from pitboss.analysis.stratified import Tables, exact_p, interval
+from pitboss.analysis.undecided import mcnemar_p, paired, worst_p, worst_paired_p
+from pitboss.errors import BadInput
 from pitboss.saes.statistics import benjamini_hochberg
 
 CONTRASTS = {
@@ -26,37 +39,57 @@ CONTRASTS = {
     "risky_vs_baseline": ("risky", "baseline"),
 }
 PRIMARY = "safe_vs_risky"
-DECISIONS = ("bet", "stop", "none")
 FEATURE = ["layer", "feature"]
+DISCOVERY, CONFIRMATION = "discovery", "confirmation"
+Test = Literal["fisher", "paired"]
+_SHARES = {  # outcome -> events, of which
+    "stop": ("stop", "decided"),
+    "extreme": ("extreme", "staked"),
+    "readable": ("decided", "runs"),
+}
+_ALIKE = {  # outcome -> reason where no run, and where every run is an event
+    "stop": ("every_run_bets", "every_run_stops"),
+    "extreme": ("no_bet_is_extreme", "every_bet_is_extreme"),
+    "readable": ("no_run_is_readable", "every_run_is_readable"),
+}
 
 
-def effects(trials: pd.DataFrame, fdr: float = 0.05, min_decided: int = 5) -> pd.DataFrame:
-    """Tests every patched feature in every prompt.
+def effects(
+    trials: pd.DataFrame, fdr: float = 0.05, min_runs: int = 5, test: Test = "fisher"
+) -> pd.DataFrame:
+    """Tests every patched feature and control of the discovery in every scene.
 
     Args:
-        trials: Columns model, prompt, arm, layer, feature, decision; arms other than baseline, safe
-            and risky are left aside.
+        trials: Columns model, role, phase, scene, prompt, arm, layer, feature, trial, decision,
+            amount, balance; phases and arms other than those compared are left aside.
         fdr: False discovery rate of the correction.
-        min_decided: Decided runs that both arms of a contrast must have.
+        min_runs: Runs of which an outcome is that both arms of a contrast must have.
+        test: How stopping is tested: `fisher` compares the arms' counts within states, `paired`
+            compares runs with the same noise (McNemar's exact test).
 
     Returns:
-        One row a feature, prompt and contrast with the columns of the store's kind `effects`.
+        One row a name, scene, contrast and outcome with the columns of the store's kind `effects`.
 
     Raises:
         BadInput: Several models, an unknown decision, or no patched run at all.
         Incomplete: A feature lacks an arm in a prompt, or a prompt its baseline.
     """
-    counts = count_decisions(trials)
     models = trials["model"].unique()
-    if len(models) != 1:
+    if len(models) > 1:
         raise BadInput(f"The trials are of several models: {sorted(models)}.")
-    frames = [_contrast(counts, name, fdr, min_decided) for name in CONTRASTS]
+    found = trials[trials["phase"] == DISCOVERY]
+    prepared = scenes(found, ("safe", "risky", "baseline"))
+    frames = []
+    for contrast in CONTRASTS:
+        rows = [compared(scene, contrast, min_runs, test) for scene in prepared]
+        frames.append(_judged(pd.concat(rows, ignore_index=True), contrast, fdr))
     frame = pd.concat(frames, ignore_index=True)
-    frame.insert(0, "model", models[0])
+    frame["model"], frame["phase"] = models[0], DISCOVERY
     causal = frame.loc[frame.pop("counts"), FEATURE].drop_duplicates()
     names = pd.MultiIndex.from_frame(frame[FEATURE])
-    frame["causal"] = names.isin(pd.MultiIndex.from_frame(causal))
-    return frame.sort_values([*FEATURE, "prompt", "contrast"]).reset_index(drop=True)
+    frame["causal"] = names.isin(pd.MultiIndex.from_frame(causal)) & (frame["role"] == "feature")
+    order = ["role", *FEATURE, "prompt", "contrast", "outcome"]
+    return frame.sort_values(order).reset_index(drop=True)
 
 
 def causal_features(table: pd.DataFrame) -> list[tuple[int, int]]:
@@ -65,111 +98,110 @@ def causal_features(table: pd.DataFrame) -> list[tuple[int, int]]:
     return sorted((int(layer), int(feature)) for layer, feature in rows.itertuples(index=False))
 
 
-def count_decisions(trials: pd.DataFrame) -> pd.DataFrame:
-    """Counts bet, stop and none per prompt, arm, layer and feature; baseline rows have layer -1."""
-    unknown = sorted(set(trials["decision"]) - set(DECISIONS))
-    if unknown:
-        raise BadInput(f"Unknown decisions {unknown}; known are {', '.join(DECISIONS)}.")
-    arms = {arm for pair in CONTRASTS.values() for arm in pair}
-    used = trials[trials["arm"].isin(sorted(arms))]
-    if not (used["arm"] != "baseline").any():
-        raise BadInput("The trials hold no run patched to a safe or risky value.")
-    keyed = used[["prompt", "arm", *FEATURE, "decision"]].assign(
-        layer=used["layer"].fillna(-1).astype(np.int64),
-        feature=used["feature"].fillna(-1).astype(np.int64),
-    )
-    counts = keyed.groupby(["prompt", "arm", *FEATURE, "decision"]).size().unstack(fill_value=0)
-    return counts.reindex(columns=list(DECISIONS), fill_value=0).reset_index()
-
-
-def _contrast(counts: pd.DataFrame, contrast: str, fdr: float, min_decided: int) -> pd.DataFrame:
-    frame = _paired(counts, contrast)
-    frame["contrast"] = contrast
-    stop_a, n_a, stop_b, n_b = (frame[c] for c in ("stop_a", "decided_a", "stop_b", "decided_b"))
-    frame["rate_a"], frame["rate_b"] = rate(stop_a, n_a), rate(stop_b, n_b)
-    frame["difference"] = frame["rate_a"] - frame["rate_b"]
-    frame["ci_low"], frame["ci_high"] = newcombe(stop_a, n_a, stop_b, n_b)
-    both = (n_a > 0) & (n_b > 0)
-    frame["log_odds_ratio"] = np.where(both, log_odds_ratio(stop_a, n_a, stop_b, n_b), np.nan)
-    frame["reason"] = _reasons(frame, min_decided)
-    testable = frame["reason"].isna()
-    frame["status"] = np.where(testable, "tested", "not_testable")
-    frame["p"] = np.where(testable, fisher_p(stop_a, n_a, stop_b, n_b), np.nan)
-    frame["q"] = benjamini_hochberg(frame["p"].to_numpy(np.float64))
-    frame["significant"] = frame["q"] <= fdr
-    arm = CONTRASTS[contrast][0]
+def compared(scene: Scene, contrast: str, min_runs: int, test: Test) -> pd.DataFrame:
+    """One contrast of a scene: a row a name and outcome, uncorrected."""
+    arm_a, arm_b = CONTRASTS[contrast]
+    pairs = paired(scene, arm_a, arm_b) if test == "paired" else None
+    frames = list(_outcomes(scene, arm_a, arm_b, min_runs, pairs))
+    a, b = (scene.counts[arm] for arm in (arm_a, arm_b))
+    none_a, none_b = ((x["runs"] - x["decided"]).sum(1) for x in (a, b))
+    frame = pd.concat(frames, ignore_index=True)
+    tile = len(OUTCOMES)
+    for name in NAME:
+        frame[name] = np.tile(scene.names[name].to_numpy(), tile)
+    frame["none_a"] = np.tile(none_a, tile)
+    frame["none_b"] = np.tile(np.broadcast_to(none_b, none_a.shape), tile)
+    frame["prompt"], frame["contrast"] = scene.name, contrast
     side = np.where(frame["difference"] > 0, "increases", "decreases")
-    named = pd.Series([f"{arm}_value_{s}_stop" for s in side], index=frame.index, dtype=object)
-    frame["direction"] = named.where(testable & (frame["difference"] != 0), None)
-    _undecided(frame, contrast, fdr)
-    frame["p_worst"] = np.where(testable, _worst(frame), np.nan)
-    cutoff = frame.loc[frame["significant"], "p"].max()
-    stands = frame["unreadable_arm"].isna() | (frame["p_worst"] <= cutoff)
-    frame["counts"] = frame["significant"] & stands & (contrast == PRIMARY)
+    named = [
+        f"{arm_a}_value_{s}_{outcome}" for s, outcome in zip(side, frame["outcome"], strict=True)
+    ]
+    direction = pd.Series(named, index=frame.index, dtype=object)
+    tested = frame["reason"].isna()
+    frame["direction"] = direction.where(tested & (frame["difference"] != 0), None)
+    frame["status"] = np.where(tested, "tested", "not_testable")
+    frame["e_value"] = np.nan
     return frame
 
 
-def _paired(counts: pd.DataFrame, contrast: str) -> pd.DataFrame:
-    arm_a, arm_b = CONTRASTS[contrast]
-    a, b = (_arm(counts, arm, end) for arm, end in ((arm_a, "a"), (arm_b, "b")))
-    if arm_b == "baseline":
-        joined = a.merge(b.drop(columns=FEATURE), on="prompt", how="left", indicator=True)
-    else:
-        joined = a.merge(b, on=["prompt", *FEATURE], how="outer", indicator=True)
-    alone = joined[joined["_merge"] != "both"]
-    if len(alone):
-        first = alone.iloc[0]
-        missing = arm_b if first["_merge"] == "left_only" else arm_a
-        raise Incomplete(
-            f"{len(alone)} features and prompts lack an arm of {contrast}; first: feature "
-            f"{first['feature']} of layer {first['layer']} has no {missing!r} run of "
-            f"prompt {first['prompt']!r}.",
-            next="Finish the patching before its analysis.",
-        )
-    return joined.drop(columns="_merge")
+def _outcomes(
+    scene: Scene, arm_a: str, arm_b: str, min_runs: int, pairs: pd.DataFrame | None
+) -> Iterator[pd.DataFrame]:
+    a, b = scene.counts[arm_a], scene.counts[arm_b]
+    for outcome, (events, of) in _SHARES.items():
+        tables = Tables.of(a[events], a[of], b[events], b[of])
+        frame = _share(tables, outcome, min_runs)
+        if outcome == "stop":
+            undecided = [x["runs"] - x["decided"] for x in (a, b)]
+            worst = worst_p(tables, undecided[0], undecided[1], frame["difference"].to_numpy())
+            if pairs is not None:
+                frame["test"] = "paired"
+                worst = worst_paired_p(pairs)
+                p = mcnemar_p(pairs["up"].to_numpy(), pairs["down"].to_numpy())
+                frame["p"] = np.where(frame["reason"].isna(), p, np.nan)
+            frame["p_worst"] = np.where(frame["reason"].isna(), worst, np.nan)
+        yield frame
+    stakes = compare_stakes(scene, arm_a, arm_b)
+    reason = pd.Series(None, index=stakes.index, dtype=object)
+    reason[stakes["p"].isna()] = "every_stake_is_the_same"
+    reason[stakes[["n_a", "n_b"]].min(axis=1) < min_runs] = "too_few_bets"
+    stakes["p"] = stakes["p"].where(reason.isna())
+    difference = stakes["value_a"] - stakes["value_b"]
+    yield stakes.assign(outcome="stake", reason=reason, difference=difference, test="rank")
 
 
-def _arm(counts: pd.DataFrame, arm: str, end: str) -> pd.DataFrame:
-    rows = counts[counts["arm"] == arm]
+def _share(tables: Tables, outcome: str, min_runs: int) -> pd.DataFrame:
+    events_a, n_a, events_b, n_b = pooled = tables.pooled()
+    value_a, value_b = rate(events_a, n_a), rate(events_b, n_b)
+    ends = interval(tables)
+    reason = pd.Series(None, index=range(len(n_a)), dtype=object)
+    events, runs = events_a + events_b, n_a + n_b
+    reason[events == 0], reason[events == runs] = _ALIKE[outcome]
+    few = "too_few_decided_runs" if outcome == "stop" else "too_few_runs"
+    reason[np.minimum(n_a, n_b) < min_runs] = few
+    both = (n_a > 0) & (n_b > 0)
     return pd.DataFrame(
         {
-            "prompt": rows["prompt"],
-            "layer": rows["layer"],
-            "feature": rows["feature"],
-            f"decided_{end}": rows["bet"] + rows["stop"],
-            f"stop_{end}": rows["stop"],
-            f"none_{end}": rows["none"],
+            "outcome": outcome,
+            "n_a": n_a,
+            "events_a": events_a,
+            "n_b": n_b,
+            "events_b": events_b,
+            "value_a": value_a,
+            "value_b": value_b,
+            "difference": value_a - value_b,
+            "ci_low": ends.low,
+            "ci_high": ends.high,
+            "log_odds_ratio": np.where(both, log_odds_ratio(*pooled), np.nan),
+            "reason": reason,
+            "p": np.where(reason.isna(), exact_p(tables), np.nan),
+            "test": "stratified" if tables.n_a.shape[1] > 1 else "fisher",
         }
     )
 
 
-def _reasons(frame: pd.DataFrame, min_decided: int) -> pd.Series:
-    stops, decided = frame["stop_a"] + frame["stop_b"], frame["decided_a"] + frame["decided_b"]
-    reason = pd.Series(None, index=frame.index, dtype=object)
-    reason[stops == 0] = "every_run_bets"
-    reason[stops == decided] = "every_run_stops"
-    reason[frame[["decided_a", "decided_b"]].min(axis=1) < min_decided] = "too_few_decided_runs"
-    return reason
+def _judged(frame: pd.DataFrame, contrast: str, fdr: float) -> pd.DataFrame:
+    """Corrects one contrast, flags arms that cannot be read, and says what counts."""
+    own = (frame["role"] == "feature").to_numpy()
+    frame["q"] = np.nan
+    frame.loc[own, "q"] = benjamini_hochberg(frame.loc[own, "p"].to_numpy(np.float64))
+    cutoff = frame.loc[own & (frame["q"] <= fdr), "p"].max()
+    frame["significant"] = (frame["p"] <= cutoff).to_numpy(bool)
+    flag_unreadable(frame, CONTRASTS[contrast])
+    stands = frame["unreadable_arm"].isna() | (frame["p_worst"] <= cutoff)
+    stop = (frame["outcome"] == "stop") & (contrast == PRIMARY)
+    frame["counts"] = frame["significant"] & stands & stop
+    return frame
 
 
-def _undecided(frame: pd.DataFrame, contrast: str, fdr: float) -> None:
-    """Flags the arm in which significantly more runs have no decision."""
-    total_a, total_b = frame["decided_a"] + frame["none_a"], frame["decided_b"] + frame["none_b"]
-    same = (frame["none_a"] + frame["none_b"] == 0) | (frame["decided_a"] + frame["decided_b"] == 0)
-    p = np.where(same, np.nan, fisher_p(frame["none_a"], total_a, frame["none_b"], total_b))
-    frame["p_none"], frame["q_none"] = p, benjamini_hochberg(p)
-    more_a = frame["none_a"] / total_a > frame["none_b"] / total_b
-    arm_a, arm_b = CONTRASTS[contrast]
-    arm = pd.Series(np.where(more_a, arm_a, arm_b), index=frame.index, dtype=object)
-    frame["unreadable_arm"] = arm.where(frame["q_none"] <= fdr, None)
-
-
-def _worst(frame: pd.DataFrame) -> np.ndarray:
-    """Fisher's p with every undecided run counted against the observed difference."""
-    up = frame["difference"] > 0
-    n_a, n_b = frame["decided_a"] + frame["none_a"], frame["decided_b"] + frame["none_b"]
-    stop_a = frame["stop_a"] + np.where(up, 0, frame["none_a"])
-    stop_b = frame["stop_b"] + np.where(up, frame["none_b"], 0)
-    left = rate(stop_a, n_a) - rate(stop_b, n_b)
-    gone = np.where(up, left <= 0, left >= 0)
-    return np.where(gone, 1.0, fisher_p(stop_a, n_a, stop_b, n_b))
+def flag_unreadable(frame: pd.DataFrame, arms: tuple[str, str]) -> None:
+    """Gives every row the test of its arms' readable runs, and the arm that has fewer of them."""
+    key = [*NAME, "prompt"]
+    readable = frame.loc[frame["outcome"] == "readable"].set_index(key)
+    at = pd.MultiIndex.from_frame(frame[key])
+    frame["p_none"] = readable["p"].reindex(at).to_numpy()
+    frame["q_none"] = readable["q"].reindex(at).to_numpy()
+    fewer_a = (readable["difference"] < 0).reindex(at).to_numpy(bool)
+    arm = pd.Series(np.where(fewer_a, *arms), index=frame.index, dtype=object)
+    flagged = readable["significant"].reindex(at).to_numpy(bool)
+    frame["unreadable_arm"] = arm.where(flagged, None)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pitboss.analysis.effects import effects
 from pitboss.experiments import patching
+from pitboss.experiments.arms import BASELINE
 from pitboss.experiments.play import reading_columns
 from pitboss.experiments.units import Unit
 from pitboss.games.prompts import render
@@ -74,7 +75,7 @@ def checkpoint_rows(study: Study, store: Store, unit: Unit) -> list[dict[str, An
     for (layer, feature), of_feature in trials.groupby(["layer", "feature"], dropna=False):
         named = not pd.isna(layer)
         row: dict[str, Any] = {
-            "layer": int(layer) if named else patching.BASELINE,
+            "layer": int(layer) if named else BASELINE,
             "feature": int(feature) if named else "",
         }
         for (prompt, arm), runs in of_feature.groupby(["prompt", "arm"]):

@@ -7,38 +7,21 @@ same noise in every arm, so arms differ by their patch alone.
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
-from pitboss.engine import Generation, Patch, Row
+from pitboss.engine import Generation, Row
 from pitboss.errors import BadInput
+from pitboss.experiments.arms import BASELINE, Arm, bank_patch
 from pitboss.experiments.identity import model_identity, prompts_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.play import reading_columns
 from pitboss.experiments.ranking import patched_bank, screened_identity
 from pitboss.experiments.units import Unit
-from pitboss.games.prompts import Prompt, render
+from pitboss.games.prompts import render
 from pitboss.games.reading import reader
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
-
-BASELINE = "baseline"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One prompt under one value of one feature, or under none."""
-
-    prompt: Prompt
-    name: str
-    patch: Patch | None
-
-    def key(self, alias: str, trial: int) -> str:
-        """Name of one run of this arm."""
-        where = f"L{self.patch.layer:02d}/F{self.patch.feature}" if self.patch else BASELINE
-        return f"{alias}/{where}/{self.prompt.name}/{self.name}/{trial:03d}"
 
 
 def baseline_unit(study: Study) -> Unit:
@@ -143,29 +126,13 @@ def _arms(study: Study, bank: FeatureBank | None) -> Iterator[Arm]:
     settings = study.patching
     for prompt in (render(name) for name in settings.prompts):
         if bank is None:
-            yield Arm(prompt, BASELINE, None)
+            yield Arm(prompt, prompt.name, BASELINE, None, BASELINE)
             continue
         for i in range(len(bank)):
+            named = int(bank.layer[i]), int(bank.feature[i])
             for value in settings.values:
-                target = float(bank.values[value][i])
-                yield Arm(prompt, value, bank_patch(bank, i, target, settings))
-
-
-def bank_patch(bank: FeatureBank, i: int, value: float | None, settings: Any) -> Patch:
-    """The patch that sets a bank's i-th feature to a value (None: to its own)."""
-    return Patch(
-        layer=int(bank.layer[i]),
-        feature=int(bank.feature[i]),
-        enc=bank.enc[i],
-        shift=float(bank.shift[i]),
-        scale=float(bank.scale[i]),
-        bias=float(bank.bias[i]),
-        threshold=float(bank.threshold[i]),
-        dec=bank.dec[i],
-        value=value,
-        mode=settings.mode,
-        positions=settings.positions,
-    )
+                patch = bank_patch(bank, i, float(bank.values[value][i]), settings)
+                yield Arm(prompt, prompt.name, value, patch, "feature", named)
 
 
 def _generate(
@@ -195,7 +162,7 @@ def _generate(
             Row(
                 key=key,
                 prompt=tokens[arm.prompt.name],
-                noise=f"{arm.prompt.name}/{trial:03d}",
+                noise=arm.noise(trial),
                 sampling=sampling,
                 patches=(arm.patch,) if arm.patch else (),
                 ends=ends,
@@ -212,24 +179,13 @@ def all_units(study: Study, store: Store) -> list[Unit]:
 def _trial(lane: Lane, arm: Arm, trial: int, generation: Generation) -> dict[str, Any]:
     settings = lane.study.patching
     reading = reader(settings.reader).read(generation.text, arm.prompt.menu, generation.finish)
-    patch = arm.patch
-    patched = {
-        "layer": patch.layer if patch else None,
-        "feature": patch.feature if patch else None,
-        "value": patch.value if patch else None,
-        "mode": patch.mode if patch else None,
-        "positions": patch.positions if patch else None,
-    }
     return {
         "key": generation.key,
         "model": lane.loaded.spec.id,
-        "prompt": arm.prompt.name,
-        "prompt_sha256": sha256(arm.prompt.text.encode()).hexdigest(),
-        "arm": arm.name,
-        **patched,
+        **arm.columns(),
         "trial": trial,
         "seed": lane.study.seed,
-        "noise": f"{arm.prompt.name}/{trial:03d}",
+        "noise": arm.noise(trial),
         "response": generation.text,
         "n_tokens": len(generation.tokens),
         "finish": generation.finish,

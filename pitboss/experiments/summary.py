@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pitboss.analysis.effects import CONTRASTS, causal_features
+from pitboss.analysis.outcomes import OUTCOMES
 from pitboss.experiments import (
     effects,
     features,
@@ -126,7 +127,7 @@ def _screening(study: Study, store: Store) -> list[Expected]:
 def _patching(study: Study, store: Store) -> list[Expected]:
     made = patching.all_units(study, store)
     keys = [unit.key for unit in made]
-    tests = _patched(study, store) * len(study.patching.prompts) * len(CONTRASTS)
+    tests = _patched(study, store) * len(study.patching.prompts) * len(CONTRASTS) * len(OUTCOMES)
     return [
         Expected("patching", "trials", keys, sum(unit.rows or 0 for unit in made)),
         Expected("patching", "effects", [effects.key(study, store)], tests),

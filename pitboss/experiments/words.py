@@ -12,6 +12,7 @@ from pitboss.analysis.tokens import top_tokens
 from pitboss.analysis.words import compare_words
 from pitboss.errors import Incomplete
 from pitboss.experiments import effects, patching
+from pitboss.experiments.arms import BASELINE
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.ranking import patched_bank
 from pitboss.experiments.units import Unit
@@ -69,7 +70,8 @@ def _words(study: Study, store: Store, causal: list[tuple[int, int]]) -> Rows:
     of_causal = pd.MultiIndex.from_frame(trials[["layer", "feature"]].fillna(-1).astype(int)).isin(
         causal
     )
-    patched, baseline = trials[of_causal], trials[trials["arm"] == patching.BASELINE]
+    patched = trials[of_causal & (trials["role"] == "feature")]
+    baseline = trials[trials["arm"] == BASELINE]
     frames = [compare_words(pd.concat([patched, baseline]), prior=study.words.prior)]
     for layer, feature in causal:
         own = patched[(patched["layer"] == layer) & (patched["feature"] == feature)]

@@ -23,6 +23,7 @@ from pitboss.report.canvas import (
     picture,
     title,
 )
+from pitboss.report.tables import primary_stops
 
 Names = Collection[tuple[int, int]]
 
@@ -200,8 +201,8 @@ def effects_figure(effects: pd.DataFrame, planted: Names = (), null: Names = ())
         null: (layer, feature) known to do nothing, crossed.
     """
     figure, axes = canvas(9.0, 4.2, 1, 2)
-    rows = effects[(effects["contrast"] == "safe_vs_risky") & (effects["status"] == "tested")]
-    total = (effects["contrast"] == "safe_vs_risky").sum()
+    effects = primary_stops(effects)
+    rows, total = effects[effects["status"] == "tested"], len(effects)
     if rows.empty:
         for axis in axes:
             empty(axis, "no feature is testable")

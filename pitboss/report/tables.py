@@ -55,6 +55,17 @@ def artifact_rows(
     return kept
 
 
+def primary_stops(effects: pd.DataFrame) -> pd.DataFrame:
+    """What the headline is about: rows of features, not controls, safe against risky, on stopping.
+
+    Args:
+        effects: Rows of the kind `effects`.
+    """
+    chosen = (effects["role"] == "feature") & (effects["phase"] == "discovery")
+    chosen &= (effects["contrast"] == "safe_vs_risky") & (effects["outcome"] == "stop")
+    return effects[chosen]
+
+
 def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, Any]]:
     """The primary contrasts with the smallest p, readable.
 
@@ -62,7 +73,8 @@ def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, An
         effects: Rows of the kind `effects`.
         top: Rows at most.
     """
-    rows = effects[(effects["contrast"] == "safe_vs_risky") & (effects["status"] == "tested")]
+    rows = primary_stops(effects)
+    rows = rows[rows["status"] == "tested"]
     rows = rows.assign(size=rows["difference"].abs())
     rows = rows.sort_values(["p", "size", "layer", "feature"], ascending=[True, False, True, True])
     return [
@@ -70,8 +82,8 @@ def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, An
             "layer": int(row.layer),
             "feature": int(row.feature),
             "prompt": row.prompt,
-            "stop, safe value": f"{row.stop_a}/{row.decided_a}",
-            "stop, risky value": f"{row.stop_b}/{row.decided_b}",
+            "stop, safe value": f"{row.events_a:.0f}/{row.n_a}",
+            "stop, risky value": f"{row.events_b:.0f}/{row.n_b}",
             "Δ stop": f"{row.difference:+.0%} [{row.ci_low:+.0%}, {row.ci_high:+.0%}]",
             "p": row.p,
             "q": row.q,

@@ -15,6 +15,7 @@ from pitboss.store.columns import Kind
 from pitboss.store.schemas_games import ACTIVATIONS, DECISIONS, GAMES
 from pitboss.store.schemas_results import (
     EFFECTS,
+    FINDINGS,
     PATHWAY,
     PATHWAY_CURVE,
     TOKENS,
@@ -37,6 +38,7 @@ KINDS: dict[str, Kind] = {
         RANKING,
         TRIALS,
         EFFECTS,
+        FINDINGS,
         WORDS,
         TOKENS,
         PATHWAY,

@@ -17,6 +17,7 @@ NULL = dict.fromkeys(range(100, 200), (0.5, 0.5))
 
 def primary(table: pd.DataFrame, prompt: str = PROMPTS[0]) -> pd.DataFrame:
     chosen = (table["contrast"] == "safe_vs_risky") & (table["prompt"] == prompt)
+    chosen &= (table["outcome"] == "stop") & (table["role"] == "feature")
     return table[chosen].set_index("feature")
 
 
@@ -38,12 +39,12 @@ def test_counts_rates_and_p_are_those_of_the_runs() -> None:
     runs = frame[(frame["feature"] == 1) & (frame["prompt"] == PROMPTS[0])]
     counts = runs.groupby("arm")["decision"].value_counts().unstack(fill_value=0)
     for arm, end in (("safe", "a"), ("risky", "b")):
-        assert row[f"stop_{end}"] == counts.loc[arm, "stop"]
-        assert row[f"decided_{end}"] == counts.loc[arm, ["bet", "stop"]].sum()
+        assert row[f"events_{end}"] == counts.loc[arm, "stop"]
+        assert row[f"n_{end}"] == counts.loc[arm, ["bet", "stop"]].sum()
         assert row[f"none_{end}"] == counts.loc[arm].get("none", 0)
     cells = counts.loc[["safe", "risky"], ["stop", "bet"]].to_numpy()
     assert row["p"] == pytest.approx(stats.fisher_exact(cells).pvalue)
-    assert row["rate_a"] == cells[0, 0] / cells[0].sum()
+    assert row["value_a"] == cells[0, 0] / cells[0].sum()
 
 
 def test_the_correction_runs_over_all_features_and_prompts_within_a_contrast() -> None:
@@ -58,7 +59,8 @@ def test_both_values_acting_alike_is_no_effect_of_the_value() -> None:
     """The original's artefact: patching as such moves every patched arm off the baseline."""
     shifted = dict.fromkeys(range(60), (0.05, 0.05))
     table = effects(trials(shifted, baseline=0.95))
-    baseline = table[table["contrast"] == "safe_vs_baseline"]
+    stop = table[table["outcome"] == "stop"]
+    baseline = stop[stop["contrast"] == "safe_vs_baseline"]
     assert baseline["significant"].mean() > 0.9
     assert (baseline["direction"] == "safe_value_decreases_stop").all()
     assert causal_features(table) == []
@@ -85,7 +87,7 @@ def test_arms_that_decide_alike_are_not_testable_and_outside_the_correction() ->
     )
     assert not untested["significant"].any() and untested["direction"].isna().all()
     assert primary(table).loc[3, "q"] <= 2 * primary(table).loc[3, "p"]
-    assert np.isnan(primary(table).loc[4, "rate_a"]) and np.isnan(primary(table).loc[4, "ci_low"])
+    assert np.isnan(primary(table).loc[4, "value_a"]) and np.isnan(primary(table).loc[4, "ci_low"])
     conform(kind_of("effects"), table_of("effects", table))
 
 

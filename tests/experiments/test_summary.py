@@ -40,7 +40,7 @@ def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
     patching, games = found["experiments"]["patching"], found["experiments"]["games llama"]
     features = found["patched_features"]
     assert patching["steps"]["trials"]["rows"]["actual"] == 2 * 20 * (2 * features + 1)
-    assert patching["steps"]["effects"]["rows"]["actual"] == 2 * 3 * features
+    assert patching["steps"]["effects"]["rows"]["actual"] == 2 * 3 * 4 * features
     assert games["steps"]["games"]["rows"]["actual"] == 34 * 2
     screened = found["experiments"]["screening"]["steps"]
     assert screened["screening"]["rows"]["actual"] == 2 * 256 * 2 * 2

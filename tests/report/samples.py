@@ -88,8 +88,14 @@ def effect_table(per_layer: int = 100, n: int = 20) -> pd.DataFrame:
                 pd.DataFrame(
                     {
                         "model": "lab-llama",
+                        "role": "feature" if side else "baseline",
+                        "phase": "discovery",
+                        "scene": prompt,
                         "prompt": prompt,
                         "arm": arm,
+                        "trial": np.tile(np.arange(n), len(layer)),
+                        "amount": np.where(drawn.ravel(), np.nan, 10.0),
+                        "balance": 100,
                         "layer": np.repeat(layer, n),
                         "feature": np.repeat(feature, n),
                         "decision": np.where(drawn.ravel(), "stop", "bet"),

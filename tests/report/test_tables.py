@@ -52,8 +52,9 @@ def test_the_strongest_effects_come_first_with_counts_that_add_up() -> None:
         & (effects["feature"] == first["feature"])
         & (effects["prompt"] == first["prompt"])
         & (effects["contrast"] == "safe_vs_risky")
+        & (effects["outcome"] == "stop")
     ].iloc[0]
-    assert first["stop, safe value"] == f"{found['stop_a']}/{found['decided_a']}"
+    assert first["stop, safe value"] == f"{found['events_a']:.0f}/{found['n_a']}"
     assert first["Δ stop"].startswith(f"{found['difference']:+.0%} [")
 
 

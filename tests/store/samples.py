@@ -32,7 +32,13 @@ def trial(number: int, row: int, **changes: Any) -> dict[str, Any]:
     return {
         "key": f"{number}/{row:05d}",
         "model": "pitboss/lab-llama",
+        "role": "feature",
+        "matched": None,
+        "phase": "discovery",
         "prompt": "exp2/safe",
+        "scene": "exp2/safe",
+        "balance": 140,
+        "highest": 10,
         "prompt_sha256": words("prompt"),
         "arm": "safe",
         "layer": number,
