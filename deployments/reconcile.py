@@ -51,7 +51,10 @@ PENDING_FACTOR = 2
 EVERY_SECONDS = 15.0
 MAX_RUNS = 5
 # Flows that hold a lock while they run (see tasks.study.begin). Others are none of our business.
-HOLDING = ("campaign", "games", "features", "pathway", "screening", "patching", "words")
+HOLDING = (
+    *("campaign", "games", "features", "pathway", "screening", "patching", "words"),
+    "persistent",
+)
 LOOKED_AT = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 

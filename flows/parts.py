@@ -79,11 +79,30 @@ def until_patching(study: Study) -> list[Part]:
 
 
 def after_effects(study: Study) -> list[Part]:
-    """The words of the features found causal, and a screening that patching does not wait for."""
-    words = Part("words", "words", study.floor.words)
+    """The words of the causal features, whole games under their patches, and a screening that
+    patching does not wait for.
+    """
+    parts = [Part("words", "words", study.floor.words), *_persistent(study)]
     if study.screening is None or study.patching.screen:
-        return [words]
-    return [words, replace(_screening(study), needs=())]
+        return parts
+    return [*parts, replace(_screening(study), needs=())]
+
+
+def _persistent(study: Study) -> list[Part]:
+    """The lanes that share the games under patches that stay, if the study has any."""
+    if study.persistent is None:
+        return []
+    pools = study.floor.persistent or study.floor.patching
+    return [
+        Part(
+            f"persistent {shard + 1}/{len(pools)}",
+            "persistent",
+            pool,
+            {"shard": shard, "shards": len(pools)},
+            elastic=True,
+        )
+        for shard, pool in enumerate(pools)
+    ]
 
 
 def _screening(study: Study) -> Part:

@@ -1,10 +1,11 @@
 """Exp0: slot machine games in all conditions. One unit is a batch of games."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pitboss.engine import Patch
 from pitboss.experiments.identity import model_identity, prompts_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.play import Played, Table, play
@@ -13,7 +14,7 @@ from pitboss.games.conditions import Condition
 from pitboss.games.reading import reader
 from pitboss.games.slot_machine import SlotMachine
 from pitboss.store import PartRef, Store, table_of
-from pitboss.studies.model import Games, Pathway, Sampling, Study
+from pitboss.studies.model import Games, Pathway, Persistent, Sampling, Study
 
 GameId = tuple[Condition, int]  # condition, repetition
 
@@ -55,7 +56,7 @@ def as_original(reader_name: str) -> bool:
     return reader_name.startswith("original-")
 
 
-def play_identity(settings: Games | Pathway, sampling: Sampling) -> dict[str, Any]:
+def play_identity(settings: Games | Pathway | Persistent, sampling: Sampling) -> dict[str, Any]:
     """The settings of a playing experiment that determine its responses."""
     return {
         "max_rounds": settings.max_rounds,
@@ -107,12 +108,13 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
 
 def play_all(
     lane: Lane,
-    settings: Games | Pathway,
+    settings: Games | Pathway | Persistent,
     sampling: Sampling,
     games: Sequence[SlotMachine],
     slots: int | None,
     capture_layers: tuple[int, ...] = (),
     on_end: Callable[[SlotMachine, Played], None] | None = None,
+    patches: Mapping[str, tuple[Patch, ...]] | None = None,
 ) -> Played:
     """Play games under a playing experiment's settings, through the lane's engine.
 
@@ -120,6 +122,7 @@ def play_all(
         slots: Rows in flight where memory is short, or None.
         capture_layers: Blocks whose output is kept at every response's last prompt token.
         on_end: Told of each game that has ended, and of all that was played so far.
+        patches: What is patched in every response of a game, by the game's key.
     """
     resolved = lane.sampling(sampling)
     engine = lane.engine(
@@ -137,7 +140,7 @@ def play_all(
         capture=bool(capture_layers),
         full_response=settings.full_response,
     )
-    return play(engine, table, games, on_end)
+    return play(engine, table, games, on_end, patches)
 
 
 def decision_rows(played: Played, games: Any, common: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,13 +1,13 @@
 """Games played through the engine: every game goes at its own pace, all share the batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import torch
 
-from pitboss.engine import Engine, Generation, Row, Sampling
+from pitboss.engine import Engine, Generation, Patch, Row, Sampling
 from pitboss.games.prompts import Prompt
 from pitboss.games.reading import Reader, Reading
 from pitboss.games.slot_machine import SlotMachine
@@ -58,25 +58,36 @@ def play(
     table: Table,
     games: Sequence[SlotMachine],
     on_end: Callable[[SlotMachine, Played], None] | None = None,
+    patches: Mapping[str, tuple[Patch, ...]] | None = None,
 ) -> Played:
     """Play games to their ends.
 
     A response that cannot be played is drawn again, with noise of its own, at most `retries` times;
     then the game is aborted with the last reason. Nothing is ever filled in. Unless full responses
     are asked for, one ends as soon as nothing that follows could change how it is read.
+
+    The noise of a response follows from the game's `draws`, the round and the attempt, so that
+    games of the same `draws` differ by their patches alone.
+
+    Args:
+        on_end: Told of each game that has ended, and of all that was played so far.
+        patches: What is patched in every response of a game, by the game's key.
     """
     played = Played()
+    patched = patches or {}
     by_row: dict[str, tuple[SlotMachine, Prompt, int]] = {}
 
     def ask(game: SlotMachine, attempt: int) -> Row:
         prompt = game.prompt()
-        key = f"{game.key}/{len(game.state.rounds) + 1:03d}/{attempt}"
+        decision = f"{len(game.state.rounds) + 1:03d}/{attempt}"
+        key = f"{game.key}/{decision}"
         by_row[key] = game, prompt, attempt
         return Row(
             key=key,
             prompt=tuple(table.loaded.encode(prompt.text)),
-            noise=key,
+            noise=f"{game.draws}/{decision}",
             sampling=table.sampling,
+            patches=patched.get(game.key, ()),
             capture=table.capture,
             ends=None if table.full_response else table.reader.watch(prompt.menu),
         )
@@ -84,7 +95,7 @@ def play(
     def answered(row: Row, generation: Generation) -> list[Row]:
         game, prompt, attempt = by_row.pop(row.key)
         reading = table.reader.read(generation.text, prompt.menu, generation.finish)
-        record = _record(game, prompt, attempt, generation, reading)
+        record = _record(game, prompt, attempt, row.noise, generation, reading)
         if generation.states is not None:
             played.states.setdefault(game.key, {})[row.key] = generation.states
         following: list[Row] = []
@@ -122,7 +133,12 @@ def reading_columns(reading: Reading) -> dict[str, Any]:
 
 
 def _record(
-    game: SlotMachine, prompt: Prompt, attempt: int, generation: Generation, reading: Reading
+    game: SlotMachine,
+    prompt: Prompt,
+    attempt: int,
+    noise: str,
+    generation: Generation,
+    reading: Reading,
 ) -> dict[str, Any]:
     return {
         "key": generation.key,
@@ -136,7 +152,7 @@ def _record(
         "response": generation.text,
         "n_tokens": len(generation.tokens),
         "finish": generation.finish,
-        "noise": generation.key,
+        "noise": noise,
         **reading_columns(reading),
         "bet": None,
         "won": None,

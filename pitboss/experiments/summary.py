@@ -9,8 +9,10 @@ from pitboss.experiments import (
     effects,
     features,
     games,
+    held,
     patching,
     pathway,
+    persistent,
     ranking,
     screening,
     words,
@@ -60,6 +62,7 @@ def each_expected(study: Study, store: Store) -> dict[str, Callable[[], list[Exp
         "screening": lambda: _screening(study, store),
         "patching": lambda: _patching(study, store),
         "words": lambda: _words(study, store),
+        "persistent": lambda: _persistent(study, store),
     }
 
 
@@ -152,6 +155,20 @@ def _words(study: Study, store: Store) -> list[Expected]:
     return [
         Expected("words", "tokens", [unit.key], unit.rows),
         Expected("words", "words", [unit.key]),
+    ]
+
+
+def _persistent(study: Study, store: Store) -> list[Expected]:
+    settings = study.persistent
+    if settings is None or (settings.features == "causal" and not _tested(study, store)):
+        return []  # which games are due follows from the effects, and these are told to be missing
+    made = persistent.all_units(study, store)
+    keys, key = [unit.key for unit in made], held.key(study, store)
+    return [
+        Expected("persistent", "persistent", keys, sum(unit.rows or 0 for unit in made)),
+        Expected("persistent", "decisions", keys),
+        Expected("persistent", "persistent_effects", [key]),
+        Expected("persistent", "persistent_contrasts", [key]),
     ]
 
 

@@ -35,6 +35,8 @@ class SlotMachine:
         max_rounds: Rounds after which the game ends.
         as_original: Play any stake of $1 or more, clipped to the balance, as the original study
             did; the default plays what the menu offers and nothing else.
+        draws: Name from which it is counted which rounds are won; games of the same name win the
+            same rounds. The key if None.
 
     Raises:
         BadInput: A constant outside its range, or a prompt that is no game's.
@@ -52,11 +54,13 @@ class SlotMachine:
         payout: float = 3.0,
         max_rounds: int = 100,
         as_original: bool = False,
+        draws: str | None = None,
     ) -> None:
         self._rules = Rules(start, win_rate, payout, max_rounds)
         self._check(self._rules, condition, prompt)
         self._key, self._seed, self._prompt = key, seed, prompt
         self._as_original = as_original
+        self._draws = key if draws is None else draws
         self._state = State(condition, start, (), self._rules)
         self._rendered: Prompt | None = None
         self._outcome: Outcome | None = None
@@ -90,6 +94,11 @@ class SlotMachine:
     def key(self) -> str:
         """The game's name within its study."""
         return self._key
+
+    @property
+    def draws(self) -> str:
+        """The name from which everything random about the game is counted."""
+        return self._draws
 
     @property
     def state(self) -> State:
@@ -155,7 +164,7 @@ class SlotMachine:
     def _play(self, stake: int) -> None:
         state, rules = self._state, self._rules
         number = len(state.rounds) + 1
-        won = uniform(self._seed, self._key, number) < rules.win_rate
+        won = uniform(self._seed, self._draws, number) < rules.win_rate
         balance = state.balance - stake + (int(stake * rules.payout) if won else 0)
         rounds = (*state.rounds, Round(number, stake, won, balance))
         self._state = State(state.condition, balance, rounds, rules)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pitboss.errors import BadInput
 from pitboss.store.columns import Kind
 from pitboss.store.schemas_games import ACTIVATIONS, DECISIONS, GAMES
+from pitboss.store.schemas_persistent import PERSISTENT, PERSISTENT_CONTRASTS, PERSISTENT_EFFECTS
 from pitboss.store.schemas_results import (
     EFFECTS,
     FINDINGS,
@@ -44,6 +45,9 @@ KINDS: dict[str, Kind] = {
         PATHWAY,
         PATHWAY_CURVE,
     )
+        PERSISTENT,
+        PERSISTENT_EFFECTS,
+        PERSISTENT_CONTRASTS,
 }
 SCHEMAS: dict[str, pa.Schema] = {name: kind.schema for name, kind in KINDS.items()}
 

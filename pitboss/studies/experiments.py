@@ -29,13 +29,13 @@ Count = Annotated[int, Field(ge=1)]
 ConditionGroup = Literal["all", "fixed", "variable"]
 
 
-def _conditions(keys: ConditionGroup | list[str]) -> tuple[Condition, ...]:
+def conditions_of(keys: ConditionGroup | list[str]) -> tuple[Condition, ...]:
     if isinstance(keys, str):
         return tuple(c for c in ALL_CONDITIONS if keys in ("all", c.bet_type))
     return tuple(Condition.parse(key) for key in keys)
 
 
-def _prompt_exists_for(prompt: str, conditions: tuple[Condition, ...]) -> None:
+def prompt_exists_for(prompt: str, conditions: tuple[Condition, ...]) -> None:
     if prompt == "exp5/original" and any(c.key != "variable/BASE" for c in conditions):
         raise ValueError("prompt exp5/original exists for the condition variable/BASE only")
 
@@ -82,7 +82,7 @@ class Games(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Games":
         refuse_greedy_retries(self.sampling, self.retries)
-        _prompt_exists_for(self.prompt, self.resolved_conditions)
+        prompt_exists_for(self.prompt, self.resolved_conditions)
         strangers = sorted(set(self.token_limits) - set(self.models))
         if strangers:
             raise ValueError(f"token_limits names models that do not play: {', '.join(strangers)}")
@@ -93,7 +93,7 @@ class Games(Section):
     @property
     def resolved_conditions(self) -> tuple[Condition, ...]:
         """The conditions to play, in the order given (for a group, that of the design)."""
-        return _conditions(self.conditions)
+        return conditions_of(self.conditions)
 
     def sampling_for(self, alias: str) -> Sampling:
         """The sampling of one model, with its own token limit."""
@@ -239,7 +239,7 @@ class Pathway(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Pathway":
         refuse_greedy_retries(self.sampling, self.retries)
-        _prompt_exists_for(self.prompt, self.resolved_conditions)
+        prompt_exists_for(self.prompt, self.resolved_conditions)
         if self.max_games < self.bankruptcies + self.stops:
             raise ValueError(
                 f"max_games ({self.max_games}) is below the quotas "
@@ -250,7 +250,7 @@ class Pathway(Section):
     @property
     def resolved_conditions(self) -> tuple[Condition, ...]:
         """The conditions to play, in the order they are taken in turn."""
-        return _conditions(self.conditions)
+        return conditions_of(self.conditions)
 
 
 class Screening(Section):

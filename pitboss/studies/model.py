@@ -15,6 +15,7 @@ from pitboss.models.catalogue import (
 )
 from pitboss.studies.experiments import Features, Games, Patching, Pathway, Screening, Words
 from pitboss.studies.fields import NAME_PATTERN, Alias, Pool, Section, unique
+from pitboss.studies.persistent import Persistent
 from pitboss.studies.sampling import Sampling
 
 
@@ -57,7 +58,7 @@ class EngineSettings(Section):
 
     games_width: Annotated[int, Field(ge=1, le=8192)] | None = None
     """The same where every response has a prompt of its own, so that fewer fit into memory: games,
-    pathway and features. Empty means the width above."""
+    pathway, features and persistent. Empty means the width above."""
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and states."""
@@ -77,7 +78,7 @@ class EngineSettings(Section):
 
     def width_of(self, experiment: str) -> int:
         """The width of one experiment, such as games or patching."""
-        own_prompts = experiment in ("games", "pathway", "features")
+        own_prompts = experiment in ("games", "pathway", "features", "persistent")
         return self.games_width or self.width if own_prompts else self.width
 
 
@@ -101,6 +102,9 @@ class Floor(Section):
 
     words: Pool
     """Pool of the token and word analysis."""
+
+    persistent: Annotated[list[Pool], Field(min_length=1), AfterValidator(unique)] | None = None
+    """Pools that share the games under patches that stay; empty means the patching pools."""
 
     approval: Literal["none", "required"] = "none"
     """required: the campaign starts nothing before a person chose an option for the patching, and
@@ -139,6 +143,9 @@ class Study(Section):
 
     words: Words
     """Exp3: tokens and words of the causal features."""
+
+    persistent: Persistent | None = None
+    """Exp5: whole games under a patch that stays; leave it out for none."""
 
     floor: Floor
     """Which work pools run what; changes no result."""
@@ -189,6 +196,13 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _persistent_is_fed(self) -> "Study":
+        if self.persistent is not None:
+            alias = self.persistent.model
+            _subset("persistent.model", [alias], "patching.model", [self.patching.model])
+        return self
+
+    @model_validator(mode="after")
     def _layers_have_saes(self) -> "Study":
         wanted = [
             ("features.layers", alias, self.features.layers) for alias in self.features.models
@@ -232,6 +246,7 @@ __all__ = [
     "ModelChoice",
     "Pathway",
     "Patching",
+    "Persistent",
     "Sampling",
     "Screening",
     "Study",

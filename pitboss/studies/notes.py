@@ -27,6 +27,7 @@ def notes(study: Study, features: int) -> list[str]:
         *_screening(study, features),
         *_patching(study, features),
         *_words(study),
+        *_persistent(study),
     ]
 
 
@@ -176,3 +177,19 @@ def _words(study: Study) -> Iterator[str]:
         "The plan names 441 causal features, which were chosen by the sign of two differences "
         "without a test; here the features found causal by this study's own tests are taken."
     )
+
+
+def _persistent(study: Study) -> Iterator[str]:
+    settings = study.persistent
+    if settings is None:
+        return
+    yield (
+        f"The games without a patch are played once for all features ({settings.games_per_arm:,} "
+        "games), not again for each; a game has the same luck and noise in every arm. Bankrupt "
+        "means a balance of $0, as everywhere here; the original's Exp5 counted less than $5."
+    )
+    if not settings.controls:
+        yield (
+            "Exp5 runs without controls: whether its effects are those of the features, or those "
+            "of any change of their size, cannot be told."
+        )

@@ -29,7 +29,8 @@ class Work(NamedTuple):
     """One experiment with one model.
 
     Args:
-        experiment: ``games``, ``features``, ``pathway``, ``screening``, ``patching`` or ``words``.
+        experiment: ``games``, ``features``, ``pathway``, ``screening``, ``patching``, ``words``
+            or ``persistent``.
         model: The study's name for the model.
         conditions: Prompt conditions or scenes.
         runs: Games, screened decisions, patched and baseline trials, or features; what the
@@ -64,6 +65,7 @@ def workload(study: Study, included: int = 0) -> list[Work]:
         *_screening(study, included),
         _patching(study, included),
         _words(study, included),
+        *_persistent(study, included),
     ]
 
 
@@ -217,3 +219,38 @@ def _words(study: Study, included: int) -> Work:
         f"the features found causal, at most {features:,}, × {top} tokens × {STATISTIC_BYTES} "
         "bytes; generates nothing",
     )
+
+
+def _persistent(study: Study, included: int) -> list[Work]:
+    settings = study.persistent
+    if settings is None:
+        return []
+    features, arms = persistent_arms(study, included)
+    games, limit = settings.games_per_arm, settings.sampling.max_new_tokens
+    runs = arms * games
+    most = _decisions(runs, settings.max_rounds, settings.retries, limit)
+    values, conditions = len(settings.values), len(settings.resolved_conditions)
+    return [
+        Work(
+            "persistent",
+            settings.model,
+            conditions,
+            runs,
+            *most,
+            f"≤ {features:,} features and {min(settings.controls, features):,} controls × {values} "
+            f"values + 1 baseline = {arms:,} arms × {games:,} games ({conditions} conditions × "
+            f"{settings.repetitions}); decisions as in games (≤ {limit} tokens)",
+        )
+    ]
+
+
+def persistent_arms(study: Study, included: int) -> tuple[int, int]:
+    """(most features that are held through games, arms with controls and the one baseline)."""
+    settings = study.persistent
+    if settings is None:
+        return 0, 0
+    if isinstance(settings.features, dict):
+        features = sum(len(ids) for ids in settings.features.values())
+    else:
+        features = min(settings.most, patched_features(study, included))
+    return features, (features + min(settings.controls, features)) * len(settings.values) + 1
