@@ -1,0 +1,293 @@
+"""All that a study knows about one feature, and two responses that show what its patch does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from pitboss.api.results import Results, to_frame
+from pitboss.errors import BadInput
+
+PRIMARY = "safe_vs_risky"
+BASELINE, FEATURE = "baseline", "feature"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt answered twice with the same noise: unpatched, and with the feature set.
+
+    Attributes:
+        prompt: Name of the prompt that was answered.
+        trial: Number of the run; its noise is the same in both.
+        arm: Which value the feature was set to: safe or risky.
+        value: That value, in the SAE's own units.
+        unpatched: The response without the patch.
+        patched: The response with it.
+        decision_unpatched: bet, stop or none.
+        decision_patched: The same with the patch.
+        text: The prompt's text; empty where the study does not store it.
+    """
+
+    prompt: str
+    trial: int
+    arm: str
+    value: float
+    unpatched: str
+    patched: str
+    decision_unpatched: str
+    decision_patched: str
+    text: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the patch changed the decision."""
+        return self.decision_unpatched != self.decision_patched
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is about one feature. A table that its study does not have is empty.
+
+    Attributes:
+        study: Name of the study.
+        model: Model id of the catalogue.
+        layer: Patched block, from 0.
+        feature: Feature id in the SAE of that layer.
+        selected: The feature's row of `features`: its two values, d, p, q; empty if not selected.
+        finding: Its row of `findings`: causal, confirmed, direction, strongest effect; empty if
+            it was not patched.
+        effects: Its rows of `effects`, one a phase, prompt, contrast and outcome.
+        arms: Runs, stops and bets by phase, prompt and arm, the baseline of these prompts included.
+        screening: Its rows of `screening`.
+        rank: Its place in `ranking`; None if it was not screened.
+        tokens: Its rows of `tokens`.
+        words: Its own rows of `words`, strongest first.
+        contexts: Its rows of `contexts`: where it fires most.
+        description: What somebody or something wrote it is about; empty if nobody did.
+        examples: Two responses a scene at most, where the patch changed the decision first.
+        trials: Its patched runs.
+    """
+
+    study: str
+    model: str
+    layer: int
+    feature: int
+    selected: Mapping[str, Any]
+    finding: Mapping[str, Any]
+    effects: pd.DataFrame
+    arms: pd.DataFrame
+    screening: pd.DataFrame
+    rank: int | None
+    tokens: pd.DataFrame
+    words: pd.DataFrame
+    contexts: pd.DataFrame
+    description: str
+    examples: tuple[Example, ...]
+    trials: pd.DataFrame = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Such as L3/F12."""
+        return f"L{self.layer}/F{self.feature}"
+
+    @property
+    def causal(self) -> bool | None:
+        """Whether it was found causal; None if it was not patched."""
+        return bool(self.finding["causal"]) if self.finding else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for a JSON file; the runs themselves are left out."""
+        tables = ("effects", "arms", "screening", "tokens", "words", "contexts")
+        return {
+            "study": self.study,
+            "model": self.model,
+            "layer": self.layer,
+            "feature": self.feature,
+            "name": self.name,
+            "selected": dict(self.selected),
+            "finding": dict(self.finding),
+            "rank": self.rank,
+            "description": self.description,
+            **{name: records(getattr(self, name)) for name in tables},
+            "examples": [vars(example) for example in self.examples],
+        }
+
+    def __repr__(self) -> str:
+        from pitboss.api.text import card_text
+
+        return card_text(self)
+
+
+def make_card(results: Results, layer: int, feature: int) -> Card:
+    """Collect what a study knows about one feature.
+
+    Raises:
+        BadInput: No table of the study mentions it.
+    """
+    selected = _one(of_feature(results, "features", layer, feature))
+    finding = _one(of_feature(results, "findings", layer, feature))
+    effects = of_role(of_feature(results, "effects", layer, feature), FEATURE)
+    trials = of_role(of_feature(results, "trials", layer, feature), FEATURE)
+    screening = of_feature(results, "screening", layer, feature)
+    ranking = of_feature(results, "ranking", layer, feature)
+    if not selected and trials.empty and screening.empty:
+        raise _unknown(results, layer, feature)
+    baseline = _baseline(results, trials)
+    words = _scope(results, f"L{layer}/F{feature}")
+    described = of_feature(results, "descriptions", layer, feature)
+    return Card(
+        study=results.name,
+        model=_model(results, selected, trials, screening),
+        layer=layer,
+        feature=feature,
+        selected=selected,
+        finding=finding,
+        effects=effects.reset_index(drop=True),
+        arms=_arms(pd.concat([baseline, trials])) if len(trials) else pd.DataFrame(),
+        screening=screening.reset_index(drop=True),
+        rank=int(ranking["rank"].iloc[0]) if len(ranking) else None,
+        tokens=_ranked(of_feature(results, "tokens", layer, feature)),
+        words=words,
+        contexts=_ranked(of_feature(results, "contexts", layer, feature)),
+        description=str(described["text"].iloc[0]) if len(described) else "",
+        examples=tuple(_examples(trials, baseline, finding)),
+        trials=trials.reset_index(drop=True),
+    )
+
+
+def of_feature(results: Results, kind: str, layer: int, feature: int) -> pd.DataFrame:
+    """A kind's rows of one feature, part by part, so that large tables need not fit into memory."""
+    return _matching(results, kind, {"layer": layer, "feature": feature})
+
+
+def of_role(frame: pd.DataFrame, role: str) -> pd.DataFrame:
+    """The rows of one role; controls carry the names of features, too."""
+    return frame[frame["role"] == role] if "role" in frame.columns else frame
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain JSON values; what is empty is None."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [
+        {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
+        for row in plain.to_dict("records")
+    ]
+
+
+def _matching(results: Results, kind: str, wanted: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows in which some columns have these values (None: are empty); none if there is no table."""
+    from pitboss.store import KINDS
+
+    if kind not in KINDS or not results.has(kind):
+        return pd.DataFrame()
+    found = []
+    for ref in results.store.refs(kind):
+        keys = results.store.read(kind, [ref.key], columns=list(wanted)).to_pandas()
+        mask = pd.Series(True, index=keys.index)
+        for column, value in wanted.items():
+            mask &= keys[column].isna() if value is None else keys[column] == value
+        if mask.any():
+            found.append(to_frame(results.store.read(kind, [ref.key]).filter(mask.to_numpy())))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def _baseline(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
+    """The unpatched runs of the prompts in which the feature was patched."""
+    if trials.empty:
+        return pd.DataFrame()
+    runs = _matching(results, "trials", {"layer": None, "feature": None})
+    if runs.empty:
+        return runs
+    runs = of_role(runs[runs["arm"] == BASELINE], BASELINE)
+    wanted = trials[["phase", "prompt"]].drop_duplicates()
+    return runs.merge(wanted, on=["phase", "prompt"])
+
+
+def _arms(runs: pd.DataFrame) -> pd.DataFrame:
+    """Counts by scene, phase and arm; the rate is of the decided runs."""
+    counted = runs.groupby(["scene", "phase", "arm", "decision"]).size().unstack(fill_value=0)
+    counted = counted.reindex(columns=["stop", "bet", "none"], fill_value=0)
+    counted = counted.rename_axis(columns=None)
+    decided = counted["stop"] + counted["bet"]
+    counted["stop_rate"] = (counted["stop"] / decided).where(decided > 0)
+    return counted.reset_index().rename(columns={"scene": "prompt"})
+
+
+def _examples(
+    trials: pd.DataFrame, baseline: pd.DataFrame, finding: Mapping[str, Any]
+) -> list[Example]:
+    """For each scene the pair that shows most; that of the strongest effect comes first."""
+    if trials.empty or baseline.empty:
+        return []
+    pairs = trials.merge(
+        baseline, on=["phase", "scene", "prompt", "trial"], suffixes=("", "_unpatched")
+    )
+    pairs["changed"] = pairs["decision"] != pairs["decision_unpatched"]
+    pairs["read"] = (pairs["decision"] != "none") & (pairs["decision_unpatched"] != "none")
+    pairs["strongest"] = pairs["scene"] == finding.get("prompt")
+    pairs["differs"] = pairs["response"] != pairs["response_unpatched"]
+    order = ["strongest", "changed", "read", "differs"]
+    pairs = pairs.sort_values([*order, "arm", "trial"], ascending=[False] * 4 + [True, True])
+    return [
+        Example(
+            prompt=str(row.prompt),
+            trial=int(row.trial),
+            arm=str(row.arm),
+            value=float(row.value),
+            unpatched=str(row.response_unpatched),
+            patched=str(row.response),
+            decision_unpatched=str(row.decision_unpatched),
+            decision_patched=str(row.decision),
+            text=_prompt_text(str(row.prompt)),
+        )
+        for row in pairs.groupby("scene", sort=False).head(1).itertuples()
+    ]
+
+
+def _prompt_text(name: str) -> str:
+    """The text of a registered prompt; a generated state's is in no registry."""
+    from pitboss.games.prompts import render
+
+    try:
+        return render(name).text
+    except BadInput:
+        return ""
+
+
+def _scope(results: Results, scope: str) -> pd.DataFrame:
+    words = _matching(results, "words", {"scope": scope})
+    if words.empty:
+        return words
+    order = words["z"].abs().sort_values(ascending=False, kind="stable").index
+    return words.loc[order].reset_index(drop=True)
+
+
+def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.sort_values("rank").reset_index(drop=True) if len(frame) else frame
+
+
+def _one(frame: pd.DataFrame) -> dict[str, Any]:
+    return records(frame.head(1))[0] if len(frame) else {}
+
+
+def _model(results: Results, selected: Mapping[str, Any], *frames: pd.DataFrame) -> str:
+    if selected:
+        return str(selected["model"])
+    return next((str(frame["model"].iloc[0]) for frame in frames if len(frame)), results.name)
+
+
+def _unknown(results: Results, layer: int, feature: int) -> BadInput:
+    near = ""
+    if results.has("features"):
+        some = results.table("features", ["layer", "feature"])
+        away = some.astype("int64") - [layer, feature]
+        order = away["layer"].abs() * 1_000_000 + away["feature"].abs()
+        chosen = some.loc[order.sort_values(kind="stable").index].head(5)
+        near = ", ".join(f"L{row.layer}/F{row.feature}" for row in chosen.itertuples())
+    return BadInput(
+        f"The study {results.name} knows nothing about L{layer}/F{feature}: it was neither "
+        "selected, nor screened, nor patched.",
+        where=str(results.path),
+        next=f"The nearest selected ones: {near}." if near else "No feature is selected yet.",
+    )

@@ -1,0 +1,8 @@
+"""`python -m pitboss.cli` is `pitboss`."""
+
+import sys
+
+from pitboss.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

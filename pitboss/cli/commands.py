@@ -1,0 +1,151 @@
+"""What each command answers: a view for people, data for machines, an exit status."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from pitboss import api
+from pitboss.analysis.games import condition_outcomes
+from pitboss.api import views
+from pitboss.api.card import records
+from pitboss.api.export import exported
+from pitboss.api.results import Results
+from pitboss.errors import BadInput, Incomplete
+
+NOT_SO = 3
+"""Exit status of "not complete" and "not comparable"."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command answers.
+
+    Attributes:
+        view: For a terminal.
+        data: The same for --json.
+        status: Exit status.
+        raw: Bytes to write instead of either.
+    """
+
+    view: RenderableType
+    data: Any
+    status: int = 0
+    raw: bytes | None = None
+
+
+def status(asked: Namespace) -> Answer:
+    """One study, or a line for each."""
+    if asked.study:
+        found = _open(asked, asked.study).status()
+        complete = found.state == "complete"
+        return Answer(views.status_view(found), found.as_dict(), 0 if complete else NOT_SO)
+    names = api.studies(asked.results)
+    every = [_open(asked, name).status() for name in names]
+    rows = [
+        {
+            "study": one.study,
+            "state": one.state,
+            "done": f"{one.share:.0%}",
+            "last part": "" if one.quiet is None else f"{views.duration(one.quiet)} ago",
+            "left": views.duration(one.left),
+        }
+        for one in every
+    ]
+    nothing = Text(f"No studies in {api.results_root(asked.results)}.")
+    return Answer(views.table(rows) if rows else nothing, [one.as_dict() for one in every])
+
+
+def show(asked: Namespace) -> Answer:
+    """A feature's card."""
+    card = _open(asked, asked.study).feature(asked.feature)
+    return Answer(views.card_view(card), card.as_dict())
+
+
+def effects(asked: Namespace) -> Answer:
+    """Findings, the strongest first, and what the controls say of them."""
+    results = _open(asked, asked.study)
+    found = results.findings
+    every = len(found)
+    causal = int(found["causal"].sum())
+    if asked.causal:
+        found = found[found["causal"]]
+    if asked.layer is not None:
+        found = found[found["layer"] == asked.layer]
+    if asked.top < 0:
+        raise BadInput("--top is the number of features to show.", next="0 shows all.")
+    size = found["difference"].abs()
+    order = pd.DataFrame({"causal": ~found["causal"], "p": found["p"], "size": -size})
+    found = found.loc[order.sort_values(["causal", "p", "size"], kind="stable").index]
+    shown = found.head(asked.top) if asked.top else found
+    head = f"{causal} of {every} patched features are causal in study {results.name}."
+    left_out = (
+        f"{len(found) - len(shown)} more: --top 0 shows all." if len(shown) < len(found) else ""
+    )
+    first = next(iter(shown.itertuples()), None)
+    next_step = f"pitboss show {results.name} L{first.layer}/F{first.feature}" if first else ""
+    parts: list[RenderableType] = [Text(head, style="bold"), views.table(views.finding_rows(shown))]
+    parts += [Text(text) for text in (*_controls(results), left_out) if text]
+    parts += [Text(f"Look at one: {next_step}")] if next_step else []
+    data = {"study": results.name, "patched": every, "causal": causal, "findings": records(shown)}
+    return Answer(Group(*parts), data)
+
+
+def games(asked: Namespace) -> Answer:
+    """Outcomes by model and condition."""
+    results = _open(asked, asked.study)
+    outcomes = condition_outcomes(results.games.query("experiment == 'games'"))
+    rows = [
+        {
+            "model": row.model,
+            "condition": row.condition,
+            "games": row.games,
+            "bankrupt": f"{row.bankruptcy_rate:.0%} [{row.bankruptcy_low:.0%}, "
+            f"{row.bankruptcy_high:.0%}]",
+            "stop": f"{row.stop_rate:.0%} [{row.stop_low:.0%}, {row.stop_high:.0%}]",
+            "round limit": row.round_limit,
+            "stuck": row.stuck,
+            "aborted": row.aborted,
+            "mean rounds": float(row.mean_rounds),
+            "mean bet, $": float(row.mean_bet),
+        }
+        for row in outcomes.itertuples()
+    ]
+    return Answer(views.table(rows), records(outcomes))
+
+
+def export(asked: Namespace) -> Answer:
+    """A table as a file, or on standard output."""
+    results = _open(asked, asked.study)
+    columns = asked.columns.split(",") if asked.columns else None
+    options: dict[str, Any] = {"where": asked.where, "columns": columns}
+    if asked.out == "-":
+        return Answer("", {}, raw=exported(results, asked.kind, asked.format, **options))
+    path = api.export(results, asked.kind, asked.format, name=asked.out, **options)
+    return Answer(Text(str(path)), {"file": str(path), "bytes": path.stat().st_size})
+
+
+def compare(asked: Namespace) -> Answer:
+    """Two studies side by side."""
+    comparison = api.compare(_open(asked, asked.a), _open(asked, asked.b))
+    status = NOT_SO if comparison.refused else 0
+    return Answer(views.comparison_view(comparison), comparison.as_dict(), status)
+
+
+def _open(asked: Namespace, study: str) -> Results:
+    return api.open_results(study, asked.results)
+
+
+def _controls(results: Results) -> list[str]:
+    """How often controls pass the same test: what the count of causal features is held against."""
+    try:
+        rates = results.controls["false_positive"]
+    except Incomplete:  # a study without controls
+        return []
+    return [
+        f"{role.replace('_', ' ')}: {rate['hits']} of {rate['tested']} pass the same test."
+        for role, rate in rates.items()
+    ]
