@@ -44,10 +44,10 @@ KINDS: dict[str, Kind] = {
         TOKENS,
         PATHWAY,
         PATHWAY_CURVE,
-    )
         PERSISTENT,
         PERSISTENT_EFFECTS,
         PERSISTENT_CONTRASTS,
+    )
 }
 SCHEMAS: dict[str, pa.Schema] = {name: kind.schema for name, kind in KINDS.items()}
 
