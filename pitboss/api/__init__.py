@@ -3,8 +3,9 @@
 In a notebook `pitboss.open("demo")` is all one needs; `pitboss` on the command line shows the same.
 """
 
-from pitboss.api.card import Card, Example
+from pitboss.api.card import Card
 from pitboss.api.compare import Comparison, compare
+from pitboss.api.examples import Example
 from pitboss.api.export import export
 from pitboss.api.folders import results_root, studies
 from pitboss.api.results import Results, open_results

@@ -6,43 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from pitboss.api.examples import Example, examples
 from pitboss.api.results import Results, to_frame
 from pitboss.errors import BadInput
 
 PRIMARY = "safe_vs_risky"
 BASELINE, FEATURE = "baseline", "feature"
-
-
-@dataclass(frozen=True)
-class Example:
-    """One prompt answered twice with the same noise: unpatched, and with the feature set.
-
-    Attributes:
-        prompt: Name of the prompt that was answered.
-        trial: Number of the run; its noise is the same in both.
-        arm: Which value the feature was set to: safe or risky.
-        value: That value, in the SAE's own units.
-        unpatched: The response without the patch.
-        patched: The response with it.
-        decision_unpatched: bet, stop or none.
-        decision_patched: The same with the patch.
-        text: The prompt's text; empty where the study does not store it.
-    """
-
-    prompt: str
-    trial: int
-    arm: str
-    value: float
-    unpatched: str
-    patched: str
-    decision_unpatched: str
-    decision_patched: str
-    text: str = ""
-
-    @property
-    def changed(self) -> bool:
-        """Whether the patch changed the decision."""
-        return self.decision_unpatched != self.decision_patched
 
 
 @dataclass(frozen=True)
@@ -151,7 +120,7 @@ def make_card(results: Results, layer: int, feature: int) -> Card:
         words=words,
         contexts=_ranked(of_feature(results, "contexts", layer, feature)),
         description=str(described["text"].iloc[0]) if len(described) else "",
-        examples=tuple(_examples(trials, baseline, finding)),
+        examples=tuple(examples(trials, baseline, finding)),
         trials=trials.reset_index(drop=True),
     )
 
@@ -212,47 +181,6 @@ def _arms(runs: pd.DataFrame) -> pd.DataFrame:
     decided = counted["stop"] + counted["bet"]
     counted["stop_rate"] = (counted["stop"] / decided).where(decided > 0)
     return counted.reset_index().rename(columns={"scene": "prompt"})
-
-
-def _examples(
-    trials: pd.DataFrame, baseline: pd.DataFrame, finding: Mapping[str, Any]
-) -> list[Example]:
-    """For each scene the pair that shows most; that of the strongest effect comes first."""
-    if trials.empty or baseline.empty:
-        return []
-    pairs = trials.merge(
-        baseline, on=["phase", "scene", "prompt", "trial"], suffixes=("", "_unpatched")
-    )
-    pairs["changed"] = pairs["decision"] != pairs["decision_unpatched"]
-    pairs["read"] = (pairs["decision"] != "none") & (pairs["decision_unpatched"] != "none")
-    pairs["strongest"] = pairs["scene"] == finding.get("prompt")
-    pairs["differs"] = pairs["response"] != pairs["response_unpatched"]
-    order = ["strongest", "changed", "read", "differs"]
-    pairs = pairs.sort_values([*order, "arm", "trial"], ascending=[False] * 4 + [True, True])
-    return [
-        Example(
-            prompt=str(row.prompt),
-            trial=int(row.trial),
-            arm=str(row.arm),
-            value=float(row.value),
-            unpatched=str(row.response_unpatched),
-            patched=str(row.response),
-            decision_unpatched=str(row.decision_unpatched),
-            decision_patched=str(row.decision),
-            text=_prompt_text(str(row.prompt)),
-        )
-        for row in pairs.groupby("scene", sort=False).head(1).itertuples()
-    ]
-
-
-def _prompt_text(name: str) -> str:
-    """The text of a registered prompt; a generated state's is in no registry."""
-    from pitboss.games.prompts import render
-
-    try:
-        return render(name).text
-    except BadInput:
-        return ""
 
 
 def _scope(results: Results, scope: str) -> pd.DataFrame:

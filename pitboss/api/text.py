@@ -6,6 +6,7 @@ from rich.console import Console, RenderableType
 
 from pitboss.api import views
 from pitboss.api.card import Card
+from pitboss.api.card_view import card_view
 from pitboss.api.compare import Comparison
 from pitboss.api.status import Status
 
@@ -28,7 +29,7 @@ def status_text(status: Status) -> str:
 
 def card_text(card: Card) -> str:
     """A feature's card."""
-    return as_text(views.card_view(card))
+    return as_text(card_view(card))
 
 
 def comparison_text(comparison: Comparison) -> str:

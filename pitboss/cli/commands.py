@@ -12,8 +12,10 @@ from pitboss import api
 from pitboss.analysis.games import condition_outcomes
 from pitboss.api import views
 from pitboss.api.card import records
+from pitboss.api.card_view import card_view
 from pitboss.api.export import exported
 from pitboss.api.results import Results
+from pitboss.api.tables import duration, table
 from pitboss.errors import BadInput, Incomplete
 
 NOT_SO = 3
@@ -50,19 +52,19 @@ def status(asked: Namespace) -> Answer:
             "study": one.study,
             "state": one.state,
             "done": f"{one.share:.0%}",
-            "last part": "" if one.quiet is None else f"{views.duration(one.quiet)} ago",
-            "left": views.duration(one.left),
+            "last part": "" if one.quiet is None else f"{duration(one.quiet)} ago",
+            "left": duration(one.left),
         }
         for one in every
     ]
     nothing = Text(f"No studies in {api.results_root(asked.results)}.")
-    return Answer(views.table(rows) if rows else nothing, [one.as_dict() for one in every])
+    return Answer(table(rows) if rows else nothing, [one.as_dict() for one in every])
 
 
 def show(asked: Namespace) -> Answer:
     """A feature's card."""
     card = _open(asked, asked.study).feature(asked.feature)
-    return Answer(views.card_view(card), card.as_dict())
+    return Answer(card_view(card), card.as_dict())
 
 
 def effects(asked: Namespace) -> Answer:
@@ -87,7 +89,7 @@ def effects(asked: Namespace) -> Answer:
     )
     first = next(iter(shown.itertuples()), None)
     next_step = f"pitboss show {results.name} L{first.layer}/F{first.feature}" if first else ""
-    parts: list[RenderableType] = [Text(head, style="bold"), views.table(views.finding_rows(shown))]
+    parts: list[RenderableType] = [Text(head, style="bold"), table(views.finding_rows(shown))]
     parts += [Text(text) for text in (*_controls(results), left_out) if text]
     parts += [Text(f"Look at one: {next_step}")] if next_step else []
     data = {"study": results.name, "patched": every, "causal": causal, "findings": records(shown)}
@@ -114,7 +116,7 @@ def games(asked: Namespace) -> Answer:
         }
         for row in outcomes.itertuples()
     ]
-    return Answer(views.table(rows), records(outcomes))
+    return Answer(table(rows), records(outcomes))
 
 
 def export(asked: Namespace) -> Answer:

@@ -1,0 +1,168 @@
+"""The steps of a study: what each is to make, what it made, at which rate."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pitboss.errors import PitbossError
+from pitboss.report.summary import SUMMARY, Expected
+from pitboss.store import Store
+from pitboss.store.parts import Record
+from pitboss.studies.loading import parse_study
+from pitboss.studies.model import Study
+
+RECENT = 20
+"""So many of the newest parts make the rate."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One table of one experiment.
+
+    Attributes:
+        experiment: Such as `games llama` or patching.
+        table: Kind of table.
+        parts: Finished parts.
+        parts_expected: Parts there are to be; None while an earlier experiment decides.
+        rows: Finished rows.
+        rows_expected: Rows there are to be; None where the work itself decides.
+        rate: Rows a second of wall time over the newest parts, all lanes together; None untimed.
+        left: Seconds of work left at that rate; None when it cannot be told.
+        note: Why nothing can be said yet; empty otherwise.
+    """
+
+    experiment: str
+    table: str
+    parts: int
+    parts_expected: int | None
+    rows: int
+    rows_expected: int | None
+    rate: float | None
+    left: float | None
+    note: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected part is there."""
+        return self.parts_expected is not None and self.parts >= self.parts_expected
+
+
+def study_of(store: Store) -> Study:
+    """The study a folder was made with, as its manifest says; where it ran is not in there.
+
+    Raises:
+        BadInput: The settings are of another version of Pitboss.
+    """
+    settings = {k: v for k, v in store.manifest.items() if k not in ("resolved", "versions")}
+    pool = "unknown"
+    floor = {
+        "games": dict.fromkeys(settings["games"]["models"], pool),
+        "features": dict.fromkeys(settings["features"]["models"], pool),
+        "pathway": pool,
+        "patching": [pool],
+        "words": pool,
+    }
+    return parse_study({**settings, "floor": floor}, where=f"{store.path}/manifest.json")
+
+
+def steps_of(store: Store, problems: list[str]) -> list[Step]:
+    """The steps of the plan; of a finished study from its summary, which counted them."""
+    summary = _summary(store)
+    if summary:
+        return [
+            Step(
+                experiment,
+                kind,
+                step["parts"]["actual"],
+                step["parts"]["expected"],
+                step["rows"]["actual"],
+                step["rows"]["expected"],
+                step["rows_per_second"],
+                0.0,
+            )
+            for experiment, found in summary["experiments"].items()
+            for kind, step in found["steps"].items()
+        ]
+    try:
+        study = study_of(store)
+    except PitbossError as error:
+        problems.append(f"What is expected cannot be told: {error.what}")
+        return [_unknown(store, kind) for kind in kinds_of(store)]
+    return _expected_steps(study, store)
+
+
+def _summary(store: Store) -> dict[str, Any]:
+    """The summary of a finished study; empty if there is none, or something is missing since."""
+    if not (store.path / SUMMARY).is_file():
+        return {}
+    summary: dict[str, Any] = store.read_json(SUMMARY)
+    counted: Counter[str] = Counter()
+    for found in summary["experiments"].values():
+        for kind, step in found["steps"].items():
+            counted[kind] += step["parts"]["actual"]
+    whole = all(len(store.refs(kind)) >= parts for kind, parts in counted.items())
+    return summary if summary["complete"] and whole else {}
+
+
+def _expected_steps(study: Study, store: Store) -> list[Step]:
+    from pitboss.experiments.summary import each_expected  # loads torch
+
+    steps: list[Step] = []
+    for experiment, ask in each_expected(study, store).items():
+        try:
+            steps += [_step(store, expected) for expected in ask()]
+        except PitbossError as error:
+            steps.append(Step(experiment, "", 0, None, 0, None, None, None, note=error.what))
+    return steps
+
+
+def _step(store: Store, expected: Expected) -> Step:
+    keys = set(expected.keys)
+    records = [r for key in sorted(keys) if (r := store.record(expected.kind, key))]
+    rows = sum(record.ref.rows for record in records)
+    rate = rate_of(records)
+    if expected.rows is not None:
+        rest: float | None = expected.rows - rows
+    else:
+        each = rows / len(records) if records else None
+        rest = None if each is None else each * (len(keys) - len(records))
+    left = 0.0 if len(records) >= len(keys) else None
+    if left is None and rate and rest is not None:
+        left = max(0.0, rest) / rate
+    return Step(
+        expected.experiment, expected.kind, len(records), len(keys), rows, expected.rows, rate, left
+    )
+
+
+def _unknown(store: Store, kind: str) -> Step:
+    records = store.records(kind)
+    rows = sum(record.ref.rows for record in records)
+    experiment = str(records[0].facts.get("experiment", "")) if records else ""
+    return Step(experiment, kind, len(records), None, rows, None, rate_of(records), None)
+
+
+def rate_of(records: Sequence[Record]) -> float | None:
+    """Rows a second between the start and the end of the newest parts."""
+    timed = [r for r in records if "started" in r.facts and "finished" in r.facts]
+    newest = sorted(timed, key=lambda r: float(r.facts["finished"]))[-RECENT:]
+    if not newest:
+        return None
+    began = min(float(r.facts["started"]) for r in newest)
+    seconds = float(newest[-1].facts["finished"]) - began
+    return round(sum(r.ref.rows for r in newest) / seconds, 3) if seconds > 0 else None
+
+
+def share_of_step(step: Step) -> float:
+    """Finished share of a step, from 0 to 1."""
+    if step.complete:
+        return 1.0
+    if step.rows_expected:
+        return min(1.0, step.rows / step.rows_expected)
+    return step.parts / step.parts_expected if step.parts_expected else 0.0
+
+
+def kinds_of(store: Store) -> list[str]:
+    """Kinds of which there are records."""
+    folder = store.path / "records"
+    return sorted(path.name for path in folder.iterdir() if path.name != "final")
