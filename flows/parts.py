@@ -40,7 +40,7 @@ class Part:
 def until_patching(study: Study) -> list[Part]:
     """Games of every model, the pathway beside them, features after the games, then patching.
 
-    Patching waits for whatever else runs on its pools, so that all its lanes work at once. Where it
+    Each lane of patching joins when nothing else is left to run on its pool. Where patching
     confirms what a screening finds, it needs the screening first.
     """
     floor = study.floor
@@ -61,7 +61,6 @@ def until_patching(study: Study) -> list[Part]:
     pathway = Part("pathway", "pathway", floor.pathway)
     screening = [_screening(study)] if study.patching.screen else []
     others = [*games, pathway, *features, *screening]
-    before = [part for part in others if part.pool in floor.patching]
     needed = f"features {study.patching.model}" if not screening else "screening"
     patching = [
         Part(
@@ -70,7 +69,7 @@ def until_patching(study: Study) -> list[Part]:
             pool,
             {"shard": shard, "shards": len(floor.patching)},
             needs=(needed,),
-            after=tuple(part.name for part in before),
+            after=tuple(part.name for part in others if part.pool == pool),
             elastic=True,
         )
         for shard, pool in enumerate(floor.patching)

@@ -11,10 +11,11 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from flows.parameters import SurveyPath
+from pitboss.floor.folder import HISTORY
 from pitboss.floor.headroom import Limits, Standing, Step, step
 from pitboss.floor.history import remember
+from pitboss.floor.limits import read_limits
 from tasks.floor import (
-    HISTORY,
     Lane,
     announce_headroom,
     floor_folder,
@@ -44,18 +45,21 @@ def watch(
     upper limit on another one opens it. A pool that a person paused, or resumed in spite of it,
     stays as that person left it. Nobody's processes are touched.
 
+    On GPUs that a person approved for a study, the limits follow from the margins approved.
+
     Args:
         survey: A survey file, such as studies/floors/plan.yaml, instead of this machine's GPUs.
-        low_gb: Room in GB (10⁹ bytes) below which a pool is paused: what a job takes, and what
-            should stay with the others.
+        low_gb: Room in GB (10⁹ bytes) below which the pool of any other GPU is paused: what a job
+            takes, and what should stay with the others.
         restored_gb: Room in GB from which it is opened again; above the lower limit.
     """
-    limits = Limits(round(low_gb * 1e9), round(restored_gb * 1e9))
+    usual = Limits(round(low_gb * 1e9), round(restored_gb * 1e9))
     found = look(survey)
     if survey:  # a file does not say when it is looked at
         found = replace(found, taken=datetime.now(UTC).isoformat(timespec="seconds"))
     folder = floor_folder()
     remember(found, folder / HISTORY)
+    limits = read_limits(folder, [gpu.index for gpu in found.gpus], otherwise=usual)
     standings = read_standings(folder)
     with get_client(sync_client=True) as client:
         seen = lanes(client, found)
@@ -63,17 +67,17 @@ def watch(
         for lane in seen:
             before = standings.get(lane.pool, Standing.OPEN)
             moved[lane.pool] = taken = step(
-                before, room=lane.room, paused=lane.paused, limits=limits
+                before, room=lane.room, paused=lane.paused, limits=limits[lane.gpu]
             )
             standings[lane.pool] = taken.standing
             if taken.event:
-                announce_headroom(lane, taken, limits)
+                announce_headroom(lane, taken, limits[lane.gpu])
         write_standings(folder, standings)  # first of all what was asked for, should we die now
         seen = settle(client, seen, moved)
     for lane in seen:
         if moved[lane.pool].automatic:
             after = step(
-                standings[lane.pool], room=lane.room, paused=lane.paused, limits=limits
+                standings[lane.pool], room=lane.room, paused=lane.paused, limits=limits[lane.gpu]
             ).standing
             standings[lane.pool] = after
     write_standings(folder, standings)

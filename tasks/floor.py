@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +18,16 @@ from pitboss.errors import BadInput
 from pitboss.floor.approval import FOLDER, Asked, fingerprint, require
 from pitboss.floor.changes import room_for_us
 from pitboss.floor.estimates import study_work
+from pitboss.floor.folder import HISTORY, PILOTS
+from pitboss.floor.folder import floor_folder as folder_of_the_floor
 from pitboss.floor.gpus import Survey
 from pitboss.floor.headroom import AUTOMATIC, Limits, Standing, Step
 from pitboss.floor.history import growths, recall
+from pitboss.floor.limits import limits_of, write_limits
 from pitboss.floor.offers import offers_of
 from pitboss.floor.options import propose
 from pitboss.floor.pilots import read_pilots
+from pitboss.floor.seats import seated
 from pitboss.floor.stated import read_stated
 from pitboss.floor.survey import survey as ask_driver
 from pitboss.floor.survey_file import read_survey
@@ -34,11 +38,9 @@ from pitboss.store import Store
 from pitboss.store.documents import json_bytes
 from pitboss.studies.model import Study
 from tasks.artifacts import never_fails, show_markdown
-from tasks.study import ROOT, inside, open_results
+from tasks.study import inside, open_results
 
 FLOORS = "studies/floors/"
-HISTORY = "history.jsonl"
-PILOTS = "pilots.json"
 STANDINGS = "watch.json"
 ARTIFACT = "floor"
 VERSIONS_KEPT = 48
@@ -63,9 +65,8 @@ def look_again(before: Survey) -> Survey:
 
 
 def floor_folder() -> Path:
-    """Where the floor's history and the watch's memory are: `floor` in PITBOSS_HOME."""
-    home = Path(os.environ.get("PITBOSS_HOME") or ROOT / ".pitboss")
-    folder = home / "floor"
+    """Where the floor's history and the watch's memory are; made where it is missing."""
+    folder = folder_of_the_floor()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
@@ -120,7 +121,9 @@ def remembered(store: Store, run: str) -> tuple[int, Asked | None]:
 
 
 def approved(study: Study) -> Study:
-    """The study as it may run: where it requires an approval, patching on the approved GPUs.
+    """The study as it may run: where it requires an approval, all of it on the approved GPUs.
+
+    From then on the watch closes these GPUs by the margins that were approved.
 
     Raises:
         BadInput: There is no decision, or it does not hold any more; nothing has started.
@@ -128,10 +131,10 @@ def approved(study: Study) -> Study:
     if study.floor.approval == "none":
         return study
     decision = require(open_results(study), look_again)
-    pools = [f"gpu-{index}" for index in decision.gpus]
-    print(f"Approved on {decision.decided_at}: patching on {', '.join(pools)}")
-    floor = study.floor.model_copy(update={"patching": pools})
-    return study.model_copy(update={"floor": floor})
+    write_limits(floor_folder(), limits_of(decision))
+    seats = seated(study, decision)
+    print(f"Approved on {decision.decided_at}: {seats.floor.model_dump(exclude={'approval'})}")
+    return seats
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +220,13 @@ def show_floor(
     seen: Sequence[Lane],
     standings: Mapping[str, Standing],
     history: Path,
-    limits: Limits,
+    limits: Mapping[int, Limits],
 ) -> None:
-    """The floor's state as one artifact: table, and the room over the last days."""
+    """The floor's state as one artifact: table, and the room over the last days.
+
+    Args:
+        limits: By GPU.
+    """
     more: dict[int, dict[str, object]] = {
         index: {"may grow by": f"{gb(size)} GB" if size else ""}
         for index, size in growths(survey, history).items()
@@ -227,20 +234,28 @@ def show_floor(
     state = {lane.gpu: _state(lane, standings.get(lane.pool, Standing.OPEN)) for lane in seen}
     for index, cells in more.items():
         cells["pool"] = state.get(index, "none")
-    png = room_picture(_room_over_time(survey, history), limits.low, limits.restored)
+        its = limits[index]
+        cells["closes, opens at"] = f"{gb(its.low)}, {gb(its.restored)} GB"
+    png = room_picture(_room_over_time(survey, history), _limits_shown(limits, state))
     shown = f"{survey.host}, {survey.taken}, source {survey.source}"
     text = "\n\n".join(
         [
             f"## The floor: {shown}",
             markdown_table(floor_rows(survey, more)),
             markdown_image(png, "room by GPU over time"),
-            f"A pool is paused below {gb(limits.low)} GB of room and opened again from "
-            f"{gb(limits.restored)} GB on. History: `floor/{history.name}` in the house's folder.",
+            "A pool is paused when its GPU has less room than that, and opened again when it has "
+            f"as much as that. History: `floor/{history.name}` in the house's folder.",
         ]
     )
     print(markdown_table(floor_rows(survey, more)))
     show_markdown(ARTIFACT, text, "The floor's state")
     forget_versions(ARTIFACT, VERSIONS_KEPT)
+
+
+def _limits_shown(limits: Mapping[int, Limits], pools: Container[int]) -> list[int]:
+    """Where pools close and open, if that is the same for all of them."""
+    of = {its for gpu, its in limits.items() if gpu in pools} or set(limits.values())
+    return [size for its in of for size in (its.low, its.restored)] if len(of) == 1 else []
 
 
 def _state(lane: Lane, standing: Standing) -> str:

@@ -26,9 +26,9 @@ from prefect.settings import (
 from prefect.states import Cancelled
 
 from pitboss.errors import OutOfMemory
+from pitboss.floor.folder import house_folder
 from pitboss.floor.lock import Busy, GpuLock, KernelLock, lock_path
 
-ROOT = Path(__file__).resolve().parent.parent
 CONTROL = "control"
 # Shorter than the reconciler's grace: a run that waits for the lock is not taken for a dead one.
 LOCK_PATIENCE = 40.0
@@ -54,8 +54,8 @@ def pool_name() -> str:
 
 
 def state_folder() -> Path:
-    """Where the house keeps its locks: `.pitboss` in the repository, or PITBOSS_HOME."""
-    return Path(os.environ.get("PITBOSS_HOME") or ROOT / ".pitboss")
+    """Where the house keeps its locks."""
+    return house_folder()
 
 
 def lock_name(pool: str, run: str) -> str:

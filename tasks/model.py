@@ -25,6 +25,8 @@ from tasks.lane import (
 )
 from tasks.policies import STEP, is_device_lost, is_out_of_memory
 
+# Experiments whose lanes join and leave.
+ELASTIC = ("patching", "persistent")
 Run = Callable[[Lane, Store, Unit, int | None], PartRef]
 
 
@@ -134,7 +136,7 @@ def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> d
     held = hold(study, alias)
     slots = held.slots_for(unit)
     free_memory()
-    ask = partial(give_up_if_asked, elastic=unit.experiment == "patching")
+    ask = partial(give_up_if_asked, elastic=unit.experiment in ELASTIC)
     try:
         with while_parked(ask):
             part = run(held.lane, store, unit, slots)

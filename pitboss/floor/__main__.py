@@ -1,12 +1,12 @@
 """`python -m pitboss.floor survey | plan | pilot`: who uses the GPUs, and where work may run."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from pitboss.errors import BadInput, PitbossError
 from pitboss.floor.estimates import study_work
+from pitboss.floor.folder import HISTORY, PILOTS, floor_folder
 from pitboss.floor.gpus import Survey
 from pitboss.floor.history import growths, remember
 from pitboss.floor.jobs import Work
@@ -18,9 +18,6 @@ from pitboss.floor.tables import proposal_text, survey_table
 from pitboss.floor.timed import timed
 from pitboss.store import Store
 from pitboss.studies.loading import load_study
-
-HISTORY = "history.jsonl"
-PILOTS = "pilots.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--state",
         type=Path,
-        default=Path(os.environ.get("PITBOSS_HOME") or ".pitboss") / "floor",
-        help=f"folder of {HISTORY} and {PILOTS} (default: floor in PITBOSS_HOME or .pitboss)",
+        default=floor_folder(),
+        help=f"folder of {HISTORY} and {PILOTS} (default: %(default)s)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     asked = commands.add_parser("survey", help="show every GPU and who uses it")

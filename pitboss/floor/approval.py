@@ -145,12 +145,30 @@ class Decision:
 
     @property
     def gpus(self) -> list[int]:
-        """Indices of the GPUs that the job may use."""
+        """Indices of the GPUs that the job which was asked about may use."""
         return sorted(
             use.gpu
             for use in self.offer.uses
             if use.job == self.asked.job and self.refused.isdisjoint(use.shares)
         )
+
+    def gpu_of(self, job: str) -> int:
+        """Index of the GPU of another job than the one that was asked about.
+
+        Where the plan put it; a job that the plan put nowhere, because it comes last, goes where
+        the one that was asked about leaves most.
+        """
+        placed = [use for use in self.offer.uses if use.job == job]
+        if placed:
+            return placed[0].gpu
+        ways = [u for u in self.offer.uses if u.job == self.asked.job and u.gpu in self.gpus]
+        return max(ways, key=lambda use: (use.margin, -use.gpu)).gpu
+
+    @property
+    def uses(self) -> list[Use]:
+        """All jobs on the GPUs on which they may run."""
+        gpus = self.gpus
+        return [u for u in self.offer.uses if u.job != self.asked.job or u.gpu in gpus]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -161,6 +179,7 @@ class Decision:
             "decided_by": self.decided_by,
             "run": self.run,
             "gpus": self.gpus,
+            "besides": {use.job: use.gpu for use in self.uses if use.job != self.asked.job},
             "plan_hash": self.asked.plan_hash,
             "asked": self.asked.as_json(),
         }
@@ -200,7 +219,8 @@ def check_answers(asked: Asked, answers: Mapping[str, str]) -> dict[str, str]:
 def contradictions(decision: Decision, now: datetime) -> list[str]:
     """Why the answers do not go together, in words; empty if they do."""
     offer, found = decision.offer, []
-    for use in offer.uses if offer.static else ():
+    fixed = [use for use in offer.uses if offer.static or use.job != decision.asked.job]
+    for use in fixed:
         for label in sorted(decision.refused.intersection(use.shares)):
             found.append(
                 f"Option {offer.letter} puts {' '.join((use.job, use.work)).strip()} on GPU "
@@ -213,6 +233,11 @@ def contradictions(decision: Decision, now: datetime) -> list[str]:
         found.append(
             f"Option {offer.letter} takes {offer.ends_h / 24:.1f} days, until "
             f"{end:%Y-%m-%d}; the deadline is {decision.deadline}."
+        )
+    elif decision.deadline and offer.untimed:
+        found.append(
+            f"Nobody timed {', '.join(offer.untimed)}, so when option {offer.letter} ends is not "
+            "known and no deadline can be kept: leave it out, or run a pilot first."
         )
     return found
 
@@ -236,7 +261,8 @@ def still_holds(decision: Decision, study: str, fresh: Survey) -> list[str]:
     """
     if study != decision.asked.study:
         return ["The study's settings have changed since."]
-    found = too_little(decision.asked.survey, fresh, decision.offer.uses, decision.gpus)
+    uses = decision.uses
+    found = too_little(decision.asked.survey, fresh, uses, {use.gpu for use in uses})
     if decision.deadline and fresh.taken[:10] > decision.deadline.isoformat():
         found.append(f"The deadline was {decision.deadline}.")
     return found

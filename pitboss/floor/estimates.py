@@ -56,9 +56,13 @@ def name(experiment: str, model: str) -> str:
 
 def _after(study: Study, experiment: str, model: str) -> tuple[str, ...]:
     """Names of what must be over first; games and pathway wait for nothing."""
-    before = {"features": "games", "screening": "features", "words": "patching"}.get(experiment)
-    if experiment == "patching":
-        before = "screening" if study.patching.screen else "features"
+    first = study.patching.screen  # where patching confirms what the screening finds
+    before = {
+        "features": "games",
+        "screening": "features" if first else "patching",
+        "patching": "screening" if first else "features",
+        "words": "patching",
+    }.get(experiment)
     if before is None or (experiment == "features" and study.features.imported is not None):
         return ()
     return (name(before, model),)

@@ -4,12 +4,12 @@ The rule: empty GPUs first, and of these the one where the job ends first; then 
 tenant leaves a safe margin. One job of ours on a GPU at a time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pitboss.floor.classes import margin, occupancy, others, safety
 from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.jobs import ALLOWANCE, ANY, Job, Speed
+from pitboss.floor.jobs import ALLOWANCE, ANY, UNKNOWN, Job, Speed
 from pitboss.floor.placement import Placement
 
 
@@ -21,12 +21,15 @@ class House:
         running: Jobs that already run, by GPU.
         relied: Hours from now after which a job is taken to be over: its end as expected, and half
             as long again where nobody measured it.
+        untimed: By job, those jobs of unknown duration that its end depends on; it ends then or
+            later.
         unplaced: Sentences on jobs that found no place, or whose duration nobody knows.
     """
 
     placements: tuple[Placement, ...]
     running: Mapping[int, Job]
     relied: Mapping[str, float]
+    untimed: Mapping[str, frozenset[str]]
     unplaced: tuple[str, ...]
 
     def on(self, gpu: int) -> tuple[str, ...]:
@@ -36,14 +39,30 @@ class House:
 
 @dataclass(slots=True)
 class _Clock:
-    """When something is over: as expected, and as others may rely on."""
+    """When something is over: as expected, and as others may rely on, or later: see `untimed`."""
 
     expected: float = 0.0
     relied: float = 0.0
+    untimed: frozenset[str] = frozenset()
 
-    def then(self, duration: Speed) -> "_Clock":
+    def then(self, name: str, duration: Speed) -> "_Clock":
+        """After a job more."""
         allowance = 1.0 if duration.measured else ALLOWANCE
-        return _Clock(self.expected + duration.value, self.relied + duration.value * allowance)
+        return _Clock(
+            self.expected + duration.value,
+            self.relied + duration.value * allowance,
+            self.untimed if duration.known else self.untimed | {name},
+        )
+
+    @staticmethod
+    def all_of(clocks: "Iterable[_Clock]") -> "_Clock":
+        """When all of these are over."""
+        clocks = [_Clock(), *clocks]
+        return _Clock(
+            max(clock.expected for clock in clocks),
+            max(clock.relied for clock in clocks),
+            frozenset().union(*(clock.untimed for clock in clocks)),
+        )
 
 
 def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> House:
@@ -60,21 +79,19 @@ def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> H
             if duration is None:
                 unplaced.append(f"{job.name} runs on GPU {gpu.index}; when it ends is not known.")
                 duration = Speed(float("inf"), "unknown")
-            running[gpu.index], over[job.name] = job, _Clock().then(duration)
+            running[gpu.index], over[job.name] = job, _Clock().then(job.name, duration)
             continue
         if not any(job.on(gpu.name) for gpu in survey.gpus):
             kinds = ", ".join(sorted({gpu.name for gpu in survey.gpus}))
             unplaced.append(
-                f"{job.name} was not timed on {kinds}, and is counted as no time: run a pilot."
+                f"Nobody timed {job.name} on {kinds}, so how long it takes is not known: run a "
+                "pilot."
             )
-            job = replace(job, hours={ANY: Speed(0.0, "unknown")})
+            job = replace(job, hours={ANY: UNKNOWN})
         if missing := [name for name in job.after if name not in over]:
             unplaced.append(f"{job.name} waits for {', '.join(missing)}, which has no place.")
             continue
-        ready = _Clock(
-            max((over[name].expected for name in job.after), default=0.0),
-            max((over[name].relied for name in job.after), default=0.0),
-        )
+        ready = _Clock.all_of(over[name] for name in job.after)
         found = _best(survey, job, growth, gpus, ready, running)
         if found is None:
             size = f"{job.footprint / 1e9:.1f} GB"
@@ -84,7 +101,8 @@ def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> H
         gpus[gpu.index] = over[job.name] = clock
         placements.append(placement)
     relied = {name: clock.relied for name, clock in over.items()}
-    return House(tuple(placements), running, relied, tuple(unplaced))
+    untimed = {name: clock.untimed for name, clock in over.items()}
+    return House(tuple(placements), running, relied, untimed, tuple(unplaced))
 
 
 def _best(
@@ -102,9 +120,8 @@ def _best(
         wanted = safety(left) == "safe" or (seat == "free" and safety(left) == "marginal")
         if duration is None or seat == "full" or not wanted or gpu.index in running:
             continue
-        free = gpus[gpu.index]
-        start = _Clock(max(free.expected, ready.expected), max(free.relied, ready.relied))
-        clock = start.then(duration)
+        start = _Clock.all_of((gpus[gpu.index], ready))
+        clock = start.then(job.name, duration)
         placement = Placement(
             job=job.name,
             gpu=gpu.index,
@@ -117,6 +134,7 @@ def _best(
             shared_with=tuple(tenant.label for tenant in gpu.tenants),
             others=others(gpu),
             waits_for=job.after,
+            untimed=tuple(sorted(start.untimed)),
         )
         offers.append((seat != "free", clock.expected, gpu.index, (gpu, placement, clock)))
     return min(offers, key=lambda offer: offer[:3])[3] if offers else None

@@ -21,6 +21,14 @@ class Speed:
     def measured(self) -> bool:
         return self.source != "plan"
 
+    @property
+    def known(self) -> bool:
+        return self != UNKNOWN
+
+
+# A duration that nobody timed or stated; what starts after it starts at some time from then on.
+UNKNOWN = Speed(0.0, "nobody timed it")
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -30,6 +30,8 @@ class Use:
         starts_h, ends_h: Hours from the time of the survey.
         margin: Bytes left over.
         shares: Labels of the tenants that are there at the same time.
+        untimed: Jobs before it of which nobody knows how long they take: it starts and ends then or
+            later; its own name where that is not known of itself.
     """
 
     job: str
@@ -40,6 +42,7 @@ class Use:
     ends_h: float
     margin: int
     shares: tuple[str, ...] = ()
+    untimed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Offer:
         starts_h, ends_h: Of the job that the options differ in, in hours.
         static: Whether each GPU's share is fixed beforehand. If not, it can do without a GPU that
             it may not share.
+        untimed: Jobs of unknown duration that it waits for: it starts and ends then or later.
     """
 
     letter: str
@@ -61,6 +65,7 @@ class Offer:
     cons: tuple[str, ...]
     static: bool
     uses: tuple[Use, ...]
+    untimed: tuple[str, ...] = ()
 
     def gpus_of(self, job: str) -> list[int]:
         """Indices of the GPUs a job is on."""
@@ -122,6 +127,7 @@ def _offer(option: Option, proposal: Proposal) -> Offer:
         cons=option.cons,
         static=not option.elastic,
         uses=tuple(_use(placement, proposal) for placement in placements),
+        untimed=option.untimed,
     )
 
 
@@ -136,6 +142,7 @@ def _use(placement: Placement, proposal: Proposal) -> Use:
         ends_h=placement.end_h,
         margin=placement.margin,
         shares=_shares(placement, proposal),
+        untimed=placement.untimed if placement.speed.known else (*placement.untimed, placement.job),
     )
 
 
@@ -176,9 +183,13 @@ def questions(survey: Survey, offers: Sequence[Offer], job: str) -> list[Questio
 
 def offer_from_json(found: dict[str, Any]) -> Offer:
     """The offer that `dataclasses.asdict` made this of."""
-    uses = tuple(Use(**{**use, "shares": tuple(use["shares"])}) for use in found["uses"])
-    texts = {name: tuple(found[name]) for name in ("pros", "cons")}
-    return Offer(**{**found, **texts, "uses": uses})
+    uses = tuple(Use(**_tuples(use, "shares", "untimed")) for use in found["uses"])
+    return Offer(**{**_tuples(found, "pros", "cons", "untimed"), "uses": uses})
+
+
+def _tuples(found: dict[str, Any], *names: str) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {**found, **{name: tuple(found[name]) for name in names}}
 
 
 def survey_from_json(found: dict[str, Any]) -> Survey:

@@ -188,6 +188,7 @@ def _placement(
         shared_with=window.tenants,
         others=window.others,
         waits_for=window.waits_for,
+        untimed=window.untimed,
     )
 
 

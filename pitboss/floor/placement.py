@@ -17,6 +17,8 @@ class Placement:
         chunks: What of the patching it does; where chunks flow this is the simulation's outcome.
         shared_with: Tenants there at the same time. others: Whether one of them is not ours.
         waits_for: Jobs of ours that end before it starts.
+        untimed: Those it waits for, in the end, of which nobody knows how long they take: it starts
+            and ends then or later.
     """
 
     job: str
@@ -31,6 +33,7 @@ class Placement:
     shared_with: tuple[str, ...] = ()
     others: bool = False
     waits_for: tuple[str, ...] = ()
+    untimed: tuple[str, ...] = ()
 
     @property
     def hours(self) -> float:
@@ -68,6 +71,11 @@ class Option:
     @property
     def ends_h(self) -> float:
         return self.starts_h + self.takes_h
+
+    @property
+    def untimed(self) -> tuple[str, ...]:
+        """Jobs of unknown duration that it waits for: it starts and ends then or later."""
+        return tuple(sorted({name for p in self.placements for name in p.untimed}))
 
     @property
     def gpus(self) -> tuple[int, ...]:

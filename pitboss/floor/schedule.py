@@ -28,6 +28,7 @@ class Window:
         waits_for: Jobs of ours that must end first.
         tenants: Who is there at the same time; empty: nobody.
         others: Whether one of them is not ours.
+        untimed: Jobs of unknown duration that must end first: it opens then or later.
     """
 
     gpu: int
@@ -37,6 +38,7 @@ class Window:
     waits_for: tuple[str, ...] = ()
     tenants: tuple[str, ...] = ()
     others: bool = False
+    untimed: tuple[str, ...] = ()
 
     @property
     def safety(self) -> Safety:

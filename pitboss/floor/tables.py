@@ -7,7 +7,7 @@ from pitboss.floor.gpus import Gpu, Survey
 from pitboss.floor.jobs import Speed, Work
 from pitboss.floor.options import Proposal
 from pitboss.floor.placement import Option, Placement
-from pitboss.floor.words import days, gb
+from pitboss.floor.words import at_least, days, gb
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:
@@ -93,8 +93,9 @@ def options_table(options: Sequence[Option], recommended: str) -> str:
     rows = [
         [
             option.letter + (" (recommended)" if option.letter == recommended else ""),
-            option.title, ", ".join(map(str, option.gpus)), _start(option.starts_h),
-            days(option.takes_h), days(option.ends_h), "; ".join(option.pros),
+            option.title, ", ".join(map(str, option.gpus)),
+            _start(option.starts_h, option.untimed), days(option.takes_h),
+            at_least(option.ends_h, option.untimed), "; ".join(option.pros),
             "; ".join(option.cons),
         ]
         for option in options
@@ -103,15 +104,18 @@ def options_table(options: Sequence[Option], recommended: str) -> str:
     return table(head, rows, "lllrrr")
 
 
-def _start(hours: float) -> str:
-    return "now" if hours == 0 else f"in {days(hours)}"
+def _start(hours: float, untimed: Sequence[str]) -> str:
+    if hours == 0:
+        return f"after {', '.join(untimed)}" if untimed else "now"
+    return f"in {at_least(hours, untimed)}"
 
 
 def placements_table(placements: Sequence[Placement]) -> str:
     """One line a placement, with its margin."""
     rows = [
         [
-            str(p.gpu), p.job, _what(p), _start(p.start_h), days(p.hours), gb(p.margin), p.safety,
+            str(p.gpu), p.job, _what(p), _start(p.start_h, p.untimed),
+            days(p.hours) if p.speed.known else "?", gb(p.margin), p.safety,
             ", ".join(p.shared_with) or "nobody", p.speed.source,
         ]
         for p in placements

@@ -1,6 +1,6 @@
 """From when on, and with which margin, the patching can have each GPU."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from pitboss.floor.classes import margin, occupancy, others, safety
 from pitboss.floor.gpus import Gpu, Survey
@@ -39,7 +39,16 @@ def windows(
             refused.append(f"GPU {gpu.index}: nobody timed {patching.name} on {gpu.name}.")
             continue
         ways = [
-            Window(gpu.index, opens, left, kind, waits, tenants, strangers)
+            Window(
+                gpu.index,
+                opens,
+                left,
+                kind,
+                waits,
+                tenants,
+                strangers,
+                untimed=_untimed(house, (*patching.after, *waits)),
+            )
             for opens, left, waits, tenants, strangers in _ways(gpu, patching, house, growth, ready)
             if opens < float("inf") and safety(left) != "no"
         ]
@@ -51,6 +60,11 @@ def windows(
             refused.append(f"GPU {gpu.index} may not be shared with {', '.join(ways[0].tenants)}.")
         found.extend(allowed)
     return found, refused
+
+
+def _untimed(house: House, names: Iterable[str]) -> tuple[str, ...]:
+    """Jobs of unknown duration that the ends of these depend on."""
+    return tuple(sorted(frozenset().union(*(house.untimed[name] for name in names))))
 
 
 _Way = tuple[float, int, tuple[str, ...], tuple[str, ...], bool]

@@ -18,6 +18,11 @@ def days(hours: float) -> str:
     return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
 
 
+def at_least(hours: float, untimed: Sequence[str]) -> str:
+    """The same where it may be later, because nobody knows how long these jobs take."""
+    return f"at least {days(hours)}" if untimed else days(hours)
+
+
 def gb(count: int) -> str:
     """Bytes in whole GB (10⁹)."""
     return f"{count / 1e9:.0f} GB"
@@ -87,7 +92,9 @@ def _pros(option: Option) -> list[str]:
 def _cons(option: Option, patching: Patching) -> list[str]:
     said = []
     if option.starts_h > 0:
-        said.append(f"starts after {days(option.starts_h)}")
+        said.append(f"starts after {at_least(option.starts_h, option.untimed)}")
+    if option.untimed:
+        said.append(f"nobody timed {', '.join(option.untimed)}: it ends later by what that takes")
     if option.marginal:
         said.append(f"{_gpus(option.marginal)} marginal")
     if option.elastic:
@@ -143,7 +150,7 @@ def recommendation(options: Sequence[Option]) -> tuple[str, str]:
     """
     careful = [option for option in options if not option.marginal]
     chosen = min(careful or options, key=_rank)
-    said = f"Option {chosen.letter} ends after {days(chosen.ends_h)}"
+    said = f"Option {chosen.letter} ends after {at_least(chosen.ends_h, chosen.untimed)}"
     said += " with safe margins only" if careful else ", but no option has safe margins only"
     others = [option for option in options if option is not chosen]
     for option in sorted(others, key=lambda option: option.ends_h):

@@ -1,5 +1,7 @@
 """What a person reads before deciding where a study runs, and what is kept of the decision."""
 
+from collections.abc import Sequence
+
 from pitboss.floor.approval import Asked, Decision
 from pitboss.floor.classes import safety
 from pitboss.floor.offers import Offer, Use
@@ -58,8 +60,8 @@ def _offer_row(offer: Offer, job: str) -> dict[str, object]:
     return {
         "option": f"**{offer.letter}**, {offer.title}",
         f"{job} on GPUs": ", ".join(str(gpu) for gpu in offer.gpus_of(job)),
-        "starts": _in(offer.starts_h),
-        "ends": _in(offer.ends_h),
+        "starts": _in(offer.starts_h, offer.untimed),
+        "ends": _in(offer.ends_h, offer.untimed),
         "smallest margin": f"{min(margins)} GB",
         "risk": offer.risk,
         "for": "; ".join(offer.pros),
@@ -82,18 +84,19 @@ def _use_row(use: Use) -> dict[str, object]:
     return {
         "GPU": use.gpu,
         "job": " ".join((use.job, use.work)).strip(),
-        "from": _in(use.starts_h),
-        "to": _in(use.ends_h),
+        "from": _in(use.starts_h, use.untimed),
+        "to": _in(use.ends_h, use.untimed),
         "takes": f"{gb(use.footprint)} GB",
         "left": f"{gb(use.margin)} GB, {safety(use.margin)}",
         "shared with": ", ".join(use.shares) or "nobody",
     }
 
 
-def _in(hours: float) -> str:
+def _in(hours: float, untimed: Sequence[str]) -> str:
     if hours <= 0:
-        return "now"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+        return f"after {', '.join(untimed)}" if untimed else "now"
+    said = f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+    return f"at least {said}" if untimed else said
 
 
 def _days(days: float) -> str:

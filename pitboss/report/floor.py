@@ -61,16 +61,17 @@ def _row(gpu: Gpu, more: Mapping[str, object]) -> dict[str, object]:
 
 
 def room_picture(
-    history: Sequence[tuple[datetime, Mapping[int, int]]], low: int, restored: int
+    history: Sequence[tuple[datetime, Mapping[int, int]]], limits: Sequence[int]
 ) -> bytes:
     """Free memory of each GPU over time as PNG, with the limits of the headroom.
 
     Args:
         history: Time and bytes by the GPU's index, oldest first; thinned to what an eye can see.
-        low, restored: Limits of the headroom in bytes.
+        limits: Room in bytes at which pools are paused and opened again; empty: not drawn.
     """
     figure, (axis,) = canvas(7, 2.8)
-    title(axis, "Room that others leave", "GB by GPU; dashed: pause below, open again above")
+    dashed = "; dashed: pause below, open again above" if limits else ""
+    title(axis, "Room that others leave", f"GB by GPU{dashed}")
     if len(history) < 2:
         empty(axis, "the history begins with this look")
         return picture(figure)
@@ -80,7 +81,7 @@ def room_picture(
         line = [(when, room[index] / 1e9) for when, room in points if index in room]
         axis.step(*zip(*line, strict=True), where="post", lw=1.6,
                   color=COLOURS[place % len(COLOURS)], label=f"{index}")  # fmt: skip
-    for limit in (low, restored):
+    for limit in limits:
         axis.axhline(limit / 1e9, color=GREY, lw=0.9, ls="--")
     axis.set_ylim(bottom=0)
     axis.legend(title="GPU", fontsize=8, title_fontsize=8, frameon=False, ncols=1,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pyarrow as pa
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -18,8 +19,11 @@ from deployments import approve as command
 from deployments.processes import wait_until
 from flows.approve import approve
 from pitboss.errors import BadInput
+from pitboss.floor import __main__ as floor_command
 from pitboss.floor.approval import latest
-from pitboss.store import Store
+from pitboss.floor.headroom import Limits
+from pitboss.floor.limits import read_limits
+from pitboss.store import KINDS, Store, part_key, table_of
 from tasks import floor as floor_tasks
 from tasks import study as study_tasks
 from tasks.study import ROOT, open_results, read_study
@@ -82,6 +86,19 @@ def gate(
 
 def store() -> Store:
     return open_results(read_study(STUDY))
+
+
+def commit_sums(results: Store, model: str) -> None:
+    """A finished part of the feature statistics; what it says is of no account here."""
+    kind = KINDS["sums"]
+    row = {column.name: 1 if column.type != pa.string() else "x" for column in kind.columns}
+    results.commit(
+        "sums",
+        part_key("llama/L01", {"model": model}),
+        table_of("sums", [row | {"model": model}]),
+        identity={"model": model},
+        facts={"experiment": "features", "seconds": 2.0, "finished": 1.7e9, "device": "cuda:0"},
+    )
 
 
 def test_only_a_whole_and_right_answer_passes(
@@ -153,14 +170,37 @@ def test_a_campaign_that_requires_an_approval_starts_nothing_without(
     gate: Callable[..., Gate],
 ) -> None:
     study = read_study(STUDY)
-    assert floor_tasks.approved(study) is study
-    strict = study.model_copy(
-        update={"floor": study.floor.model_copy(update={"approval": "required"})}
-    )
+    free = study.model_copy(update={"floor": study.floor.model_copy(update={"approval": "none"})})
+    assert floor_tasks.approved(free) is free
     with pytest.raises(BadInput, match="Nobody has approved"):
-        floor_tasks.approved(strict)
+        floor_tasks.approved(study)
     asked = gate()
     asked.go()
     asked.answer(**{**GOOD, "share_2_6_7": "no", "option": "D"})
     assert asked.go() == "Completed"
-    assert set(floor_tasks.approved(strict).floor.patching) == {"gpu-0", "gpu-1", "gpu-3", "gpu-4"}
+    floor = floor_tasks.approved(study).floor
+    assert set(floor.patching) == {"gpu-0", "gpu-1", "gpu-3", "gpu-4"}
+    assert (floor.games, floor.pathway) == ({"llama": "gpu-0", "gemma": "gpu-1"}, "gpu-3")
+    assert floor.words in floor.patching
+    usual = Limits(1, 2)
+    limits = read_limits(floor_tasks.floor_folder(), [3, 4, 5], usual)
+    assert limits[5] is usual  # full, so nothing was approved there
+    assert 50e9 < limits[3].low < limits[3].restored < 60.1e9  # a job of 25 GB beside a safe margin
+
+
+def test_a_pilot_kept_by_hand_is_what_the_gate_plans_with(
+    gate: Callable[..., Gate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # whatever directory somebody works in
+    kind = "NVIDIA A100 80GB"
+    results = Store.create(tmp_path / "done", {"name": "done"})
+    commit_sums(results, "meta-llama/Llama-3.1-8B")
+    assert floor_command.main(["pilot", str(results.path), "--kind", kind]) == 0
+    assert (tmp_path / "home" / "floor" / "pilots.json").is_file()
+    asked = gate()
+    asked.go()
+    assert "Nobody timed" not in asked.text and "at least" not in asked.text
+    shutil.rmtree(tmp_path / "home")
+    asked = gate()
+    asked.go()
+    assert "Nobody timed features-llama" in asked.text and "at least" in asked.text

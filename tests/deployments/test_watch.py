@@ -15,7 +15,8 @@ from deployments.automations import ensure_automations, wanted
 from deployments.floor import Pool
 from deployments.pools import ensure_pools
 from flows.watch import watch
-from pitboss.floor.headroom import Standing
+from pitboss.floor.headroom import Limits, Standing
+from pitboss.floor.limits import write_limits
 from tasks import study as study_tasks
 from tasks.floor import ARTIFACT, read_standings
 
@@ -79,6 +80,18 @@ def test_a_short_room_pauses_the_pool_and_room_opens_it(
     (shown,) = [a for a in client.read_artifacts() if a.key == ARTIFACT][:1]
     text = str(shown.data)
     assert "m-soar" in text and "data:image/png;base64," in text and len(text) < 100_000
+
+
+def test_an_approved_gpu_is_closed_by_the_margin_that_was_approved(
+    client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    write_limits(tmp_path / "home" / "floor", {6: Limits(55_000_000_000, 60_000_000_000)})
+    assert look(tmp_path, 20) == "open" and not is_paused(client)
+    assert look(tmp_path, 30) == "paused" and is_paused(client)  # 51 GB are enough elsewhere
+    looks = [a for a in client.read_artifacts() if a.key == ARTIFACT]
+    shown = max(looks, key=lambda artifact: artifact.created)
+    assert "55.0, 60.0 GB" in str(shown.data)
+    assert look(tmp_path, 20) == "open" and not is_paused(client)
 
 
 def test_a_persons_own_pause_is_kept(client: SyncPrefectClient, tmp_path: Path) -> None:

@@ -115,6 +115,27 @@ def test_an_option_whose_gpus_may_not_be_shared_is_a_contradiction(asked: Asked)
     assert contradictions(decision(asked, "D", share_4="no"), NOW) == []
 
 
+def test_no_option_can_put_another_job_where_the_answer_does_not_allow_it(floor: Survey) -> None:
+    full = {0, 1, 3}  # so that the games have to go beside m-soar
+    taken = replace(floor, gpus=tuple(g for g in floor.gpus if g.index not in full))
+    proposal = propose(taken, read_stated(FLOORS / "plan-figures.yaml").work())
+    asked = Asked("study", "Exp2", taken, offers_of(proposal), proposal.recommended, "")
+    games = [use for use in asked.offer("D").uses if use.job == "Exp0-LLaMA"]
+    assert [use.shares for use in games] == [("m-soar",)]
+    keys = {q.tenant: q.key for q in asked.questions if q.tenant}
+    answers = {"option": "D", keys["exp5"]: "yes", keys["m-soar"]: "no"}
+    refused = Decision(asked, answers, None, "2025-10-01T09:00:00+00:00", None, None)
+    assert any("puts Exp0-LLaMA on GPU" in reason for reason in contradictions(refused, NOW))
+
+
+def test_no_deadline_is_promised_where_a_duration_is_not_known(asked: Asked) -> None:
+    late = date(2026, 10, 10)
+    assert contradictions(decision(asked, "D", late), NOW) == []
+    unknown = tuple(replace(offer, untimed=("features",)) for offer in asked.offers)
+    (found,) = contradictions(decision(replace(asked, offers=unknown), "D", late), NOW)
+    assert found.startswith("Nobody timed features, so when option D ends is not known")
+
+
 def test_a_deadline_that_the_option_misses_is_a_contradiction(asked: Asked) -> None:
     assert contradictions(decision(asked, "C", date(2025, 10, 10)), NOW) == []
     (found,) = contradictions(decision(asked, "A", date(2025, 10, 10)), NOW)
@@ -223,10 +244,13 @@ def test_a_decision_holds_while_its_own_gpus_are_as_they_were(
 ) -> None:
     made = kept(asked, store, "C")
     assert start(store, floor) == made
-    assert start(store, with_gpu(floor, 0, add(STRANGER))) == made  # not one of its GPUs
+    unused = with_gpu(floor, 5, lambda g: replace(g, tenants=(*g.tenants, STRANGER)))
+    assert start(store, unused) == made
     assert start(store, with_gpu(floor, 4, lambda g: replace(g, used=0, tenants=()))) == made
     with pytest.raises(BadInput, match="m-moon came to GPU 2"):
         start(store, with_gpu(floor, 2, add(STRANGER)))
+    with pytest.raises(BadInput, match="m-moon came to GPU 0"):  # where the games run
+        start(store, with_gpu(floor, 0, add(STRANGER)))
     with pytest.raises(BadInput, match="GPU 7 has room for 30.2 GB"):
         start(store, with_gpu(floor, 7, grown(5)))
 

@@ -1,16 +1,22 @@
 """Footprints from the memory model, durations from pilots, and where each comes from."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from pitboss.errors import BadInput
+from pitboss.floor.approval import Asked
 from pitboss.floor.estimates import study_work
 from pitboss.floor.jobs import Job, Work
+from pitboss.floor.offers import as_json, offer_from_json, offers_of
 from pitboss.floor.options import propose
 from pitboss.floor.pilots import PilotRecord, add_pilot, newest, read_pilots
 from pitboss.floor.stated import read_stated
 from pitboss.floor.survey import read_survey
+from pitboss.floor.tables import proposal_text
+from pitboss.report.approval import form_text
 from pitboss.studies.loading import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +107,33 @@ def test_jobs_wait_for_what_they_need_and_the_proposal_respects_it(work: Work) -
     proposal = propose(read_survey(ROOT / "studies" / "floors" / "plan.yaml"), work)
     assert all(option.starts_h >= 36 for option in proposal.options)  # 24 h stated, half as much
     notes = " ".join(proposal.notes)
-    assert "features-llama was not timed" in notes and "Exp3-llama follows Exp2-llama" in notes
+    assert "Nobody timed features-llama" in notes and "Exp3-llama follows Exp2-llama" in notes
     # 9,300 features at half a second take minutes: nobody has to share anything.
     assert proposal.option("D").takes_h < 1
+
+
+def test_what_nobody_timed_is_unknown_and_not_over_at_once(work: Work) -> None:
+    """Patching needs features, which neither a pilot nor the plan knows a duration for."""
+    proposal = propose(read_survey(ROOT / "studies" / "floors" / "plan.yaml"), work)
+    for option in proposal.options:
+        assert option.untimed == ("features-llama",)
+        assert "nobody timed features-llama: it ends later by what that takes" in option.cons
+    assert "ends after at least 36" not in proposal.reason and "at least" in proposal.reason
+    text = proposal_text(proposal)
+    (row,) = [line for line in text.splitlines() if re.search(r"\| features-llama +\| +\|", line)]
+    assert re.search(r"\| +\? \|", row) and "nobody timed it" in row and "0 minutes" not in row
+    (offer,) = [offer for offer in offers_of(proposal) if offer.letter == "D"]
+    assert offer.untimed == ("features-llama",)
+    uses = {use.job: use.untimed for use in offer.uses}
+    assert uses["Exp0-llama"] == () and uses["features-llama"] == ("features-llama",)
+    assert offer_from_json(json.loads(json.dumps(as_json(offer)))) == offer
+    asked = Asked("study", "Exp2-llama", proposal.survey, offers_of(proposal), "D", "")
+    assert "at least 36.0 h" in form_text("plan", asked, 7)
+
+    timed = study_work(
+        load_study(ROOT / "studies" / "plan.yaml"),
+        [KIND],
+        [pilot(e, 9) for e in ("games", "features", "pathway", "screening", "patching")],
+    )
+    known = propose(read_survey(ROOT / "studies" / "floors" / "plan.yaml"), timed)
+    assert {option.untimed for option in known.options} == {("Exp0-gemma",), ()}

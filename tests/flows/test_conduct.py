@@ -101,9 +101,22 @@ def test_patching_waits_for_its_lanes_but_needs_only_its_features() -> None:
 
     floor = Floor(ends)
     assert [failure.part.name for failure in conduct(demo_parts(), floor)] == ["games gemma"]
-    for before in ("end games gemma", "end pathway", "end features llama"):
+    for before in ("end pathway", "end features llama"):
         assert floor.log.index(before) < floor.log.index("start patching 1/2")
+    assert floor.log.index("end games gemma") < floor.log.index("start patching 2/2")
     assert {"end patching 1/2", "end patching 2/2"} <= set(floor.log)
+
+
+def test_a_lane_of_patching_joins_when_its_own_pool_has_nothing_else_left() -> None:
+    states = iter([*[Running()] * 20, *[Completed()] * 20])
+
+    def ends(part: Part) -> State:
+        return next(states) if part.name == "games gemma" else Completed()
+
+    floor = Floor(ends)
+    assert conduct(demo_parts(), floor) == []
+    assert floor.log.index("start patching 1/2") < floor.log.index("end games gemma")
+    assert "start patching 2/2" not in floor.log  # its work was done before its pool was free
 
 
 def screening_first() -> Study:
