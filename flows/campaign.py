@@ -9,6 +9,7 @@ from flows.parts import after_effects, until_patching
 from tasks.floor import approved
 from tasks.patch import effects
 from tasks.policies import FLOW
+from tasks.progress import StudyProgress
 from tasks.report import summarise
 from tasks.study import begin, read_study
 
@@ -34,7 +35,9 @@ def campaign(study: StudyPath = "studies/demo.yaml") -> None:
     with get_client(sync_client=True) as client:
         require_pools(client, [*first, *last])
         begin(study)
-        conduct(client, first, study)
+        progress = StudyProgress(settings)
+        conduct(client, first, study, progress.tell)
         effects(settings)
-        conduct(client, last, study)
+        conduct(client, last, study, progress.tell)
     summarise(settings)
+    progress.tell(now=True)

@@ -1,6 +1,6 @@
 """Running a campaign's parts as flow runs of their own, in order, as many at once as may be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
 from flows.order import run_in_order
+from flows.parameters import named
 from flows.parts import Part
 from pitboss.errors import BadInput, PitbossError
 
@@ -48,16 +49,22 @@ def require_pools(client: SyncPrefectClient, parts: Sequence[Part]) -> None:
         )
 
 
-def conduct(client: SyncPrefectClient, parts: Sequence[Part], study: str) -> None:
+def conduct(
+    client: SyncPrefectClient,
+    parts: Sequence[Part],
+    study: str,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
     """Run the parts, each as soon as what it needs is complete, and wait for all of them.
 
     When a part fails, everything that does not need it still runs: that work is kept. A part whose
-    process dies is started again, and patching goes on as long as one of its lanes does.
+    process dies is started again, and patching goes on as long as one of its lanes does. `tell` is
+    called again and again meanwhile.
 
     Raises:
         PitbossError: At least one part did not complete; names each with its cause.
     """
-    failures = run_in_order(parts, ServersFloor(client, study))
+    failures = run_in_order(parts, ServersFloor(client, study), tell=tell)
     if failures:
         raise PitbossError(
             f"{len(failures)} of {len(parts)} parts did not complete: "
@@ -96,7 +103,7 @@ def start_run(part: Part, study: str, number: int = 1) -> FlowRun:
     run = run_deployment(
         part.deployment,
         parameters={"study": study, **part.parameters},
-        flow_run_name=f"{part.name} on {part.pool}",
+        flow_run_name=named(part.flow, {"study": study, **part.parameters}, part.pool),
         idempotency_key=f"{attempt}-{part.name}-{number}",
         timeout=0,
         as_subflow=True,

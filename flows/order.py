@@ -5,7 +5,7 @@ Nothing here talks to a server: `Floor` says what can be asked of one.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -68,10 +68,11 @@ class Order:
         self._dead: set[UUID] = set()
         self._told: set[str] = set()
 
-    def run(self, every: float) -> list[Failure]:
+    def run(self, every: float, tell: Callable[[], None]) -> list[Failure]:
         """Return the failures once nothing runs any more and nothing can start."""
         while True:
             self._start_what_may()
+            tell()
             paused = [part for part in self._waiting if part.name in self._told]
             if not self._running and not paused:
                 never = [Failure(p, "not started", _lacking(p)) for p in self._waiting]
@@ -154,13 +155,17 @@ class Order:
 
 
 def run_in_order(
-    parts: Sequence[Part], floor: Floor, *, every: float = EVERY_SECONDS
+    parts: Sequence[Part],
+    floor: Floor,
+    *,
+    every: float = EVERY_SECONDS,
+    tell: Callable[[], None] = lambda: None,
 ) -> list[Failure]:
     """Start parts when their needs are complete; return the failures once nothing runs any more.
 
-    When a part fails, everything that does not need it still runs.
+    When a part fails, everything that does not need it still runs. `tell` is called between looks.
     """
-    return Order(parts, floor).run(every)
+    return Order(parts, floor).run(every, tell)
 
 
 def _never(waiting: Sequence[Part], failed: set[str]) -> set[str]:

@@ -1,13 +1,14 @@
 """Types of parameters that several flows share, and the names of runs."""
 
 import os
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from prefect import runtime
 from pydantic import Field
 
-from pitboss.errors import BadInput
+from pitboss.errors import BadInput, PitbossError
+from tasks.study import read_study
 
 # Prefect's form takes types and limits from here, and explanations from each flow's docstring.
 StudyPath = Annotated[str, Field(pattern=r"^\w[\w./-]*\.yaml$")]
@@ -35,14 +36,44 @@ def chosen(wanted: str | None, known: Sequence[str], where: str) -> list[str]:
 
 
 def run_name() -> str:
-    """`patching demo llama 1/2 on gpu-0`: what a person sees in lists of runs."""
-    values = runtime.flow_run.parameters
-    study = os.path.splitext(os.path.basename(str(values.get("study", ""))))[0]
-    words = [runtime.flow_run.flow_name, study]
-    if values.get("model"):
-        words.append(str(values["model"]))
-    if int(values.get("shards") or 1) > 1:
-        words.append(f"{int(values['shard']) + 1}/{values['shards']}")
-    if pool := os.environ.get("PITBOSS_POOL"):
+    """The name of the run that is under way: what a person sees in lists of runs."""
+    pool = os.environ.get("PITBOSS_POOL", "")
+    return named(runtime.flow_run.flow_name, runtime.flow_run.parameters, pool)
+
+
+def named(flow: str, parameters: Mapping[str, Any], pool: str) -> str:
+    """`patching demo llama L0-3 1/2 on gpu-0`: flow, study, model, layers, share and lane."""
+    path = str(parameters.get("study", ""))
+    words = [flow, os.path.splitext(os.path.basename(path))[0]]
+    words += _about(flow, path, parameters.get("model"))
+    if int(parameters.get("shards") or 1) > 1:
+        words.append(f"{int(parameters['shard']) + 1}/{parameters['shards']}")
+    if pool:
         words.append(f"on {pool}")
     return " ".join(word for word in words if word)
+
+
+def _about(flow: str, path: str, model: str | None) -> list[str]:
+    """Models and layers of a run, as far as its study says; a bad study is the flow's business."""
+    try:
+        study = read_study(path)
+    except (PitbossError, OSError):
+        return [model or ""]
+    section = getattr(study, flow, None)
+    if section is None:
+        return []
+    models = [model] if model else getattr(section, "models", None) or [section.model]
+    of_features = flow in ("screening", "patching", "persistent")
+    layers = getattr(study.features if of_features else section, "layers", [])
+    return ["+".join(models), f"L{ranges(layers)}" if layers else ""]
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """`[0, 1, 2, 5]` -> `0-2,5`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

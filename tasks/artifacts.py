@@ -18,13 +18,17 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from pitboss.api.tables import duration
 from pitboss.report.canvas import markdown_image
 from pitboss.report.tables import artifact_rows
 from pitboss.store import Store
+from tasks.lane import pool_name
 
 # The UI and the database stay quick below this; larger things are files, named in the text.
 MAX_BYTES = 100_000
 EVERY_SECONDS = 5.0
+# A step that takes less was not worked on now.
+AT_ONCE_SECONDS = 0.5
 PAUSE_AFTER_FAILURE = 60.0
 
 P = ParamSpec("P")
@@ -99,39 +103,72 @@ def keep_picture(store: Store, name: str, png: bytes, caption: str) -> None:
 
 
 class Progress:
-    """A progress bar for a known number of steps, sent at most every few seconds."""
+    """A progress bar for a known number of steps, sent at most every few seconds.
 
-    def __init__(self, key: str, description: str, total: int) -> None:
+    It says how many steps an hour are made and how long the rest takes at that rate. Steps that
+    were finished before come one right after the other: they count, but tell nothing of the rate.
+
+    Args:
+        clock: Seconds, for tests.
+    """
+
+    def __init__(
+        self, key: str, description: str, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._key, self._description, self._total = artifact_key(key), description, total
         self._id: UUID | None = None
         self._done = 0
+        self._clock = clock
         self._sent_at = float("-inf")
+        self._moved_at = clock()
+        self._since = (self._moved_at, 0)  # when measuring began, and what was done then
         self.advance(0)  # the bar appears at once, at zero
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count steps; the last one is always sent."""
+        now = self._clock()
         self._done += steps
+        if steps:
+            if now - self._moved_at < AT_ONCE_SECONDS * steps:
+                self._since = (now, self._done)
+            self._moved_at = now
         last = self._done >= self._total
-        if last or time.monotonic() - self._sent_at >= EVERY_SECONDS:
-            self._sent_at = time.monotonic()
+        if last or now - self._sent_at >= EVERY_SECONDS:
+            self._sent_at = now
             self._send(note)
 
     def reach(self, done: int, note: str = "") -> None:
         """Count up to a number of steps, some of them done by others."""
         self.advance(max(0, done - self._done), note)
 
+    @property
+    def speed(self) -> str:
+        """`14 an hour, about 5 h 40 min left`; empty until measured, and at the end."""
+        began, before = self._since
+        steps, seconds = self._done - before, self._moved_at - began
+        if not steps or seconds <= 0 or self._done >= self._total:
+            return ""
+        hourly = 3600 * steps / seconds
+        shown = f"{hourly:,.0f}" if hourly >= 10 else f"{hourly:.1f}"
+        left = duration((self._total - self._done) * seconds / steps)
+        return f"{shown} an hour, about {left} left"
+
     @never_fails
     def _send(self, note: str) -> None:
         percent = 100.0 if not self._total else min(100.0, 100.0 * self._done / self._total)
-        text = f"{self._description}: {self._done} of {self._total}"
-        text = f"{text}. {note}" if note else text
-        if self._id is None:
-            created = artifacts.create_progress_artifact(
-                progress=percent, key=self._key, description=text
-            )
-            self._id = created if isinstance(created, UUID) else None
-        else:
-            artifacts.update_progress_artifact(self._id, progress=percent, description=text)
+        lane = f"{pool_name()}: " if pool_name() else ""
+        text = f"{lane}{self._description}: {self._done} of {self._total}"
+        text = ". ".join(piece for piece in (text, self.speed, note) if piece)
+        self._id = send_progress(self._id, self._key, percent, text)
+
+
+def send_progress(known: UUID | None, key: str, percent: float, text: str) -> UUID | None:
+    """Make a progress artifact, or bring the one that is known up to date; its id."""
+    if known is not None:
+        artifacts.update_progress_artifact(known, progress=percent, description=text)
+        return known
+    made = artifacts.create_progress_artifact(progress=percent, key=key, description=text)
+    return made if isinstance(made, UUID) else None
 
 
 def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:

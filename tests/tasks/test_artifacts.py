@@ -69,6 +69,31 @@ def test_progress_is_throttled_and_ends_at_100(
     assert len(sent) == 2
 
 
+def test_the_rate_is_of_steps_that_were_worked_on_and_gives_the_time_left(prefect_api: Any) -> None:
+    now = [0.0]
+
+    @flow
+    def count() -> None:
+        bar = artifacts.Progress("timed", "Chunks", 40, clock=lambda: now[0])
+        assert bar.speed == ""
+        for _ in range(10):  # finished before
+            now[0] += 0.1
+            bar.advance()
+        assert bar.speed == ""
+        for _ in range(5):
+            now[0] += 120
+            bar.advance()
+        assert bar.speed == "30 an hour, about 50 min left"
+        now[0] += 60
+        bar.reach(18)  # another lane made three of them
+        assert bar.speed == "44 an hour, about 30 min left"
+
+    count()
+    (bar,) = stored("timed")
+    assert float(bar.data) == 45.0
+    assert bar.description == "Chunks: 18 of 40. 44 an hour, about 30 min left"
+
+
 def test_a_picture_is_shown_or_named(prefect_api: Any) -> None:
     @flow
     def show() -> None:
