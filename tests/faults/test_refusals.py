@@ -162,6 +162,17 @@ def test_results_of_other_settings_are_not_mixed_in(write: Write, tmp_path: Path
     assert nothing_started(tmp_path)
 
 
+def test_results_of_another_librarys_version_are_not_mixed_in(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("pitboss.experiments.study.version", lambda name: "1.0")
+        open_store(small_study(), tmp_path / "results")
+    with pytest.raises(Mismatch, match=r"versions\.\w+: '1\.0' here, '.*' asked"):
+        games(study=write(settings()))
+    assert nothing_started(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -107,3 +107,23 @@ def test_a_model_that_does_not_fit_beside_the_others_is_not_loaded(
 def replace_memory(study: Study, memory_gb: float) -> Study:
     engine = study.engine.model_copy(update={"memory_gb": memory_gb})
     return study.model_copy(update={"engine": engine})
+
+
+def test_saes_stay_while_they_fit_and_the_least_recently_used_goes_first(
+    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, _ = prepare(tmp_path)
+    lane = Lane(study, "llama", loaded, [])
+    gate = study.features.gate
+    one = lane.sae(0, gate)
+    size = one.W_enc.nbytes + one.W_dec.nbytes
+    # Half of what is free takes one more beside one, and none beside two.
+    monkeypatch.setattr(
+        "pitboss.experiments.lane.free_bytes", lambda device: size * (4 - 2 * len(lane._saes))
+    )
+    lane.sae(1, gate)
+    assert lane.sae(0, gate) is one
+    lane.sae(2, gate)
+    assert [layer for layer, _ in lane._saes] == [0, 2]
+    lane.sae(3, gate, keep=False)
+    assert [layer for layer, _ in lane._saes] == [0, 2]
