@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROFILE ?= laptop
-CODE := pitboss flows tasks deployments tests bench
+CODE := pitboss flows tasks deployments tests bench docs/_site
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lab up down faults
+.PHONY: help install demo test lint docs bench lab up down faults
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -27,8 +27,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## Carry out the whole plan at small scale: start everything, run the campaign, say where the results are
 	$(BIN)/python -m deployments.demo
 
-test: $(STAMP) lint  ## Everything that must hold: style, types, layers, prefect.yaml, tests
+test: $(STAMP) lint  ## Everything that must hold: style, types, layers, prefect.yaml, documentation, tests
 	$(BIN)/python -m deployments.prefect_yaml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 faults: $(STAMP)  ## Kill, starve and damage a study at random, 50 times; each must end with the same bytes
@@ -39,6 +40,11 @@ lint: $(STAMP)  ## Style, types and layers only
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## Build the documentation as a site into site/; every link must lead somewhere
+	$(BIN)/pitboss schema > docs/schema.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open site/index.html"
 
 bench: $(STAMP)  ## Measure our speed against the alternatives, in one run on this machine (docs/benchmarks.md)
 	$(BIN)/python -m bench all $(BENCH)

@@ -17,6 +17,8 @@ from pitboss.api.export import exported
 from pitboss.api.results import Results
 from pitboss.api.tables import duration, table
 from pitboss.errors import BadInput, Incomplete
+from pitboss.store import KINDS, schema_docs
+from pitboss.store.columns import Kind
 
 NOT_SO = 3
 """Exit status of "not complete" and "not comparable"."""
@@ -130,11 +132,30 @@ def export(asked: Namespace) -> Answer:
     return Answer(Text(str(path)), {"file": str(path), "bytes": path.stat().st_size})
 
 
+def schema(asked: Namespace) -> Answer:
+    """The columns of one table, or docs/schema.md."""
+    if not asked.kind:
+        data = {name: _columns(kind) for name, kind in KINDS.items()}
+        return Answer("", data, raw=None if asked.json else schema_docs().encode())
+    if asked.kind not in KINDS:
+        raise BadInput(f"No table {asked.kind!r}.", next=f"Known tables: {', '.join(KINDS)}.")
+    kind = KINDS[asked.kind]
+    head = f"{kind.doc} Sorted by and unique in: {', '.join(kind.primary)}."
+    return Answer(Group(Text(head), table(_columns(kind))), _columns(kind))
+
+
 def compare(asked: Namespace) -> Answer:
     """Two studies side by side."""
     comparison = api.compare(_open(asked, asked.a), _open(asked, asked.b))
     status = NOT_SO if comparison.refused else 0
     return Answer(views.comparison_view(comparison), comparison.as_dict(), status)
+
+
+def _columns(kind: Kind) -> list[dict[str, Any]]:
+    return [
+        {"column": c.name, "type": str(c.type), "may be empty": c.nullable, "meaning": c.doc}
+        for c in kind.columns
+    ]
 
 
 def _open(asked: Namespace, study: str) -> Results:

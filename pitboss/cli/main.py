@@ -106,6 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     asked.add_argument("--columns", metavar="A,B,...", help="only these columns")
     asked.add_argument("--out", metavar="NAME", help="the file's name; - for standard output")
+    asked = command("schema", "What tables and columns mean.", commands.schema)
+    asked.add_argument(
+        "kind", nargs="?", help="a table; all, as docs/schema.md has them, if left out"
+    )
     asked = command("compare", "Two studies: settings, counts, findings.", commands.compare)
     asked.add_argument("a", metavar="STUDY_A")
     asked.add_argument("b", metavar="STUDY_B")
