@@ -3,8 +3,8 @@
 Within each pair of runs with one noise the labels "safe" and "risky" are swapped or left by the
 toss of a fair coin. One coin per state and trial serves all features at once, so whatever ties
 features together (they share their noise, and many share their effect) ties them in the permuted
-study as well. States are never mixed. Where the value has no effect the permuted study is as likely as the
-real one (Pesarin and Salmaso 2010, Permutation Tests for Complex Data, ch. 1-4).
+study as well. States are never mixed. Where the value has no effect, the permuted study is as
+likely as the real one (Pesarin and Salmaso 2010, Permutation Tests for Complex Data, ch. 1-4).
 """
 
 from typing import NamedTuple
