@@ -7,6 +7,7 @@ from flows.conduct import cancel_parts, conduct, require_pools
 from flows.parameters import StudyPath, run_name
 from flows.parts import after_effects, until_patching
 from tasks.floor import approved
+from tasks.page import make_report
 from tasks.patch import effects
 from tasks.policies import FLOW
 from tasks.progress import StudyProgress
@@ -39,5 +40,8 @@ def campaign(study: StudyPath = "studies/demo.yaml") -> None:
         conduct(client, first, study, progress.tell)
         effects(settings)
         conduct(client, last, study, progress.tell)
-    summarise(settings)
+    try:
+        summarise(settings)
+    finally:
+        make_report(settings)  # also of a study that is not complete: it says what is missing
     progress.tell(now=True)

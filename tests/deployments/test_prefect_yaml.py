@@ -37,6 +37,7 @@ def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
     assert prefect_yaml.names(document) == {
         "campaign/campaign",
         "approve/approve",
+        "report/report",
         "watch/watch",
         *(f"{flow}/{lane}" for flow in flows for lane in lanes),
     }
@@ -46,7 +47,7 @@ def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
 
 def test_more_gpus_make_more_deployments_without_a_change_to_the_file() -> None:
     eight = pools(read_floor_file(FLOOR_FILE), dict.fromkeys(range(8), "H200"))
-    assert len(prefect_yaml.check(prefect_yaml.FILE, eight, ENV)["deployments"]) == 3 + 7 * 8
+    assert len(prefect_yaml.check(prefect_yaml.FILE, eight, ENV)["deployments"]) == 4 + 7 * 8
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""Numbers that say where they come from: the file, which of its rows, what is counted."""
+
+from typing import Any, NamedTuple
+
+from markupsafe import Markup, escape
+
+
+class Number(NamedTuple):
+    """One number of the page.
+
+    Attributes:
+        key: Its name on the page: the attribute data-number.
+        value: As it was computed.
+        shown: As it is read.
+        file: File of the study's folder.
+        rows: Which of the rows, as pandas' `query` takes it; a path into a JSON file.
+        counted: What is done with the rows.
+    """
+
+    key: str
+    value: Any
+    shown: str
+    file: str
+    rows: str
+    counted: str
+
+
+class Ledger:
+    """All numbers that were put on the page, in their order."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, Number] = {}
+
+    def put(
+        self, key: str, value: Any, file: str, rows: str = "", counted: str = "rows", text: str = ""
+    ) -> Markup:
+        """Remembers a number and returns it as it stands in a sentence, as `text` if given."""
+        number = Number(key, value, text or shown(value), file, rows, counted)
+        known = self.numbers.setdefault(key, number)
+        assert known == number, f"two numbers are called {key}"
+        title = " · ".join(part for part in (file, rows, counted) if part)
+        return Markup(
+            '<span class="num" data-number="{}" data-value="{}" title="{}">{}</span>'
+        ).format(key, repr(value) if isinstance(value, float) else str(value), title, number.shown)
+
+
+def shown(value: Any) -> str:
+    """A number as a person reads it: thousands apart, a share between 0 and 1 with 3 figures."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(escape(value))
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value and abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as percent."""
+    return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"
+
+
+def interval(low: float | None, high: float | None, digits: int = 1) -> str:
+    """The interval of a share, in percent."""
+    if low is None or high is None or low != low or high != high:
+        return "–"
+    return f"{100 * low:.{digits}f} – {100 * high:.{digits}f} %"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: 1 h 5 min, 3 min 22 s, 4.2 s."""
+    if value is None:
+        return "–"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,81 @@
+"""What was expected, what was done, and what is left out of which count, and why."""
+
+from typing import Any
+
+from pitboss.report.page.book import Book, Section
+from pitboss.report.page.data import primary
+from pitboss.report.page.numbers import shown
+
+
+def build(book: Book) -> Section | None:
+    experiments = book.summary.get("experiments", {})
+    rows = [
+        {
+            "experiment": name,
+            "kind": kind,
+            "parts": f"{step['parts']['actual']:,} / {step['parts']['expected']:,}",
+            "rows": shown(step["rows"]["actual"]),
+            "expected": step["rows"]["expected"],
+            "expected_shown": shown(step["rows"]["expected"]),
+            "whole": step["parts"]["actual"] == step["parts"]["expected"]
+            and step["rows"]["expected"] in (None, step["rows"]["actual"]),
+        }
+        for name, found in experiments.items()
+        for kind, step in found["steps"].items()
+    ]
+    excluded = [*_untested(book), *_undecided(book), *_statistics(book), *_aborted(book)]
+    if not (rows or excluded):
+        return None
+    context = {
+        "rows": rows,
+        "excluded": excluded,
+        "problems": book.summary.get("problems", []),
+        "shortfalls": book.summary.get("shortfalls", []),
+    }
+    return Section("coverage", context)
+
+
+def _untested(book: Book) -> list[dict[str, Any]]:
+    effects = book.tables.frame(
+        "effects", ["role", "phase", "contrast", "outcome", "status", "reason"]
+    )
+    if effects is None:
+        return []
+    rows = primary(effects)
+    rows = rows[(rows["role"] == "feature") & (rows["status"] != "tested")]
+    return _reasons(book, "effects", rows["reason"], "status != 'tested'")
+
+
+def _undecided(book: Book) -> list[dict[str, Any]]:
+    trials = book.tables.frame("trials", ["decision", "reason"])
+    if trials is None:
+        return []
+    return _reasons(book, "trials", trials.loc[trials["decision"] == "none", "reason"],
+                    "decision == 'none'")  # fmt: skip
+
+
+def _statistics(book: Book) -> list[dict[str, Any]]:
+    statistics = book.tables.frame("statistics", ["status", "reason"])
+    if statistics is None:
+        return []
+    rows = statistics.loc[statistics["status"] != "tested", "reason"]
+    return _reasons(book, "statistics", rows, "status != 'tested'")
+
+
+def _aborted(book: Book) -> list[dict[str, Any]]:
+    games = book.tables.frame("games", ["outcome", "reason"])
+    if games is None:
+        return []
+    return _reasons(book, "games", games.loc[games["outcome"] == "aborted", "reason"],
+                    "outcome == 'aborted'")  # fmt: skip
+
+
+def _reasons(book: Book, kind: str, reasons: Any, rows: str) -> list[dict[str, Any]]:
+    counted = reasons.fillna("–").value_counts().sort_index()
+    made = []
+    for reason, count in counted.items():
+        put = book.ledger.put(f"excluded.{kind}.{reason}", int(count), f"{kind}.parquet",
+                              f"{rows} and reason == '{reason}'"
+                              + (" (primary contrast)" if kind == "effects" else ""))  # fmt: skip
+        made.append({"kind": kind, "reason": str(reason), "count": put})
+    return made
