@@ -23,7 +23,8 @@ def patching(
     """Exp2: the selected features, patched to their safe and risky values, shared among lanes.
 
     Needs the feature bank. The baseline is drawn once and shared by all features; each chunk of at
-    most 100 features of one layer is stored as one part, followed by a checkpoint table. Lanes may
+    most 100 features of one layer is stored as one part, followed by a checkpoint table, and so are
+    the controls: own values and reconstructions first, random features and directions last. Lanes may
     join and leave at any time: whoever is free takes the next chunk that nobody works on, and a run
     ends when all chunks are finished, by whomever, or when its pool is paused.
 
@@ -35,8 +36,8 @@ def patching(
         shards: Into how many shares the chunks are dealt: the number of lanes at work.
     """
     settings, store = begin(study)
-    chunks = experiment.units(settings, store)
-    work = [experiment.baseline_unit(settings), *in_turn(chunks, shard, shards)]
+    baseline, *chunks = experiment.all_units(settings, store)
+    work = [baseline, *in_turn(chunks, shard, shards)]
     load_if_needed(settings, settings.patching.model, work, store)
     key = f"{settings.name}-patching-{shard}-of-{shards}-progress"
     bar = Progress(key, "Chunks finished by all lanes, the baseline included", len(work))

@@ -85,9 +85,10 @@ def effects(
         frames.append(_judged(pd.concat(rows, ignore_index=True), contrast, fdr))
     frame = pd.concat(frames, ignore_index=True)
     frame["model"], frame["phase"] = models[0], DISCOVERY
-    causal = frame.loc[frame.pop("counts"), FEATURE].drop_duplicates()
+    features = frame["role"] == "feature"
+    causal = frame.loc[counted(frame) & features, FEATURE].drop_duplicates()
     names = pd.MultiIndex.from_frame(frame[FEATURE])
-    frame["causal"] = names.isin(pd.MultiIndex.from_frame(causal)) & (frame["role"] == "feature")
+    frame["causal"] = names.isin(pd.MultiIndex.from_frame(causal)) & features
     order = ["role", *FEATURE, "prompt", "contrast", "outcome"]
     return frame.sort_values(order).reset_index(drop=True)
 
@@ -96,6 +97,19 @@ def causal_features(table: pd.DataFrame) -> list[tuple[int, int]]:
     """(layer, feature) of every causal feature of an effects table, ascending."""
     rows = table.loc[table["causal"], FEATURE].drop_duplicates()
     return sorted((int(layer), int(feature)) for layer, feature in rows.itertuples(index=False))
+
+
+def counted(table: pd.DataFrame) -> pd.Series:
+    """Rows of an effects table that make a feature causal, or would if a control were one.
+
+    Significant on stopping, safe against risky value, and standing: no arm is unreadable, or the
+    effect would still pass the features' cut-off with every undecided run decided against it.
+    """
+    primary = table["contrast"] == PRIMARY
+    hits = primary & table["significant"]
+    cutoff = table.loc[hits & (table["role"] == "feature"), "p"].max()
+    stands = table["unreadable_arm"].isna() | (table["p_worst"] <= cutoff)
+    return hits & stands & (table["outcome"] == "stop")
 
 
 def compared(scene: Scene, contrast: str, min_runs: int, test: Test) -> pd.DataFrame:
@@ -188,9 +202,6 @@ def _judged(frame: pd.DataFrame, contrast: str, fdr: float) -> pd.DataFrame:
     cutoff = frame.loc[own & (frame["q"] <= fdr), "p"].max()
     frame["significant"] = (frame["p"] <= cutoff).to_numpy(bool)
     flag_unreadable(frame, CONTRASTS[contrast])
-    stands = frame["unreadable_arm"].isna() | (frame["p_worst"] <= cutoff)
-    stop = (frame["outcome"] == "stop") & (contrast == PRIMARY)
-    frame["counts"] = frame["significant"] & stands & stop
     return frame
 
 

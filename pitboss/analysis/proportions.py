@@ -45,6 +45,14 @@ def wilson(hits: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(np.where(empty, np.nan, low), np.where(empty, np.nan, high))
 
 
+def clopper_pearson(hits: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
+    """Exact interval of hits/n, never too short; NaN where n is 0."""
+    count, total = np.asarray(hits, np.float64), np.asarray(n, np.float64)
+    low, high = proportion_confint(count, np.maximum(total, 1), alpha=1 - level, method="beta")
+    empty = total == 0
+    return Interval(np.where(empty, np.nan, low), np.where(empty, np.nan, high))
+
+
 def newcombe(
     hits_a: ArrayLike, n_a: ArrayLike, hits_b: ArrayLike, n_b: ArrayLike, level: float = 0.95
 ) -> Interval:

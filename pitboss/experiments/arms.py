@@ -1,16 +1,35 @@
 """An arm of Exp2: one prompt under one patch or none, and what its runs are called."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from pitboss.analysis.effects import CONFIRMATION, DISCOVERY
 from pitboss.engine import Patch
 from pitboss.games.prompts import Prompt
+from pitboss.games.scenes import scene, scene_of, state_names
 from pitboss.saes.bank import FeatureBank
 from pitboss.studies.model import Patching
 
 BASELINE = "baseline"
+
+
+class Asked(NamedTuple):
+    """A prompt and the numbers of its trials."""
+
+    prompt: Prompt
+    trials: range
+
+
+def asked(settings: Patching) -> list[Asked]:
+    """The prompts of the discovery: the fixed scenes, then the first states of the set."""
+    fixed = [Asked(scene(name), range(settings.trials)) for name in settings.prompts]
+    states = settings.states
+    if states is None:
+        return fixed
+    trials = range(states.trials)
+    return fixed + [Asked(scene(name), trials) for name in state_names(0, states.count)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,21 +37,23 @@ class Arm:
     """One prompt under one value of one feature, under a control, or under nothing.
 
     Attributes:
-        scene: The prompt's name, or that of the set of states it belongs to.
         name: baseline, safe, risky, own or reconstruction.
         role: What is patched: baseline, feature, or a control's kind.
         feature: (layer, feature) as it is stored; the feature is None for a reconstruction.
         matched: The patched feature that a control is matched to, such as L3/F12.
     """
 
-    prompt: Prompt
-    scene: str
+    asked: Asked
     name: str
     patch: Patch | None
     role: str
     feature: tuple[int, int | None] | None = None
     matched: str | None = None
     phase: str = DISCOVERY
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.asked.prompt
 
     def key(self, alias: str, trial: int) -> str:
         """Name of one run of this arm."""
@@ -57,7 +78,7 @@ class Arm:
             "matched": self.matched,
             "phase": self.phase,
             "prompt": self.prompt.name,
-            "scene": self.scene,
+            "scene": scene_of(self.prompt.name),
             "prompt_sha256": sha256(self.prompt.text.encode()).hexdigest(),
             "balance": self.prompt.menu.balance,
             "highest": self.prompt.menu.highest,
@@ -68,6 +89,47 @@ class Arm:
             "mode": patch.mode if patch else None,
             "positions": patch.positions if patch else None,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What one unit patches: some features or controls, in some prompts.
+
+    Attributes:
+        role: baseline, feature, random_feature, random_direction, own_value or reconstruction.
+        prompts: The prompts and their trials.
+        bank: The features; of a reconstruction one of its layer; None for the baseline.
+        matched: Names of the features that controls are matched to, one for each of the bank.
+    """
+
+    role: str
+    prompts: tuple[Asked, ...]
+    bank: FeatureBank | None = None
+    matched: tuple[str | None, ...] = ()
+    phase: str = DISCOVERY
+
+    @property
+    def per_value(self) -> int:
+        """Runs of one feature under one value."""
+        return sum(len(asked.trials) for asked in self.prompts)
+
+
+def arms(chunk: Chunk, patches: dict[int, dict[str, Patch]]) -> Iterator[Arm]:
+    """Every arm of a chunk.
+
+    Args:
+        patches: Row of the bank -> name of the arm -> patch; empty for the baseline.
+    """
+    for prompt in chunk.prompts:
+        if chunk.bank is None:
+            yield Arm(prompt, BASELINE, None, BASELINE, phase=chunk.phase)
+            continue
+        for i, of_feature in patches.items():
+            layer, feature = int(chunk.bank.layer[i]), int(chunk.bank.feature[i])
+            named = (layer, None if chunk.role == "reconstruction" else feature)
+            for name, patch in of_feature.items():
+                matched = chunk.matched[i] if chunk.matched else None
+                yield Arm(prompt, name, patch, chunk.role, named, matched, chunk.phase)
 
 
 def bank_patch(bank: FeatureBank, i: int, value: float | None, settings: Patching) -> Patch:

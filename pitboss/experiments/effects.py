@@ -6,36 +6,44 @@ from typing import Any
 import pandas as pd
 
 from pitboss.analysis.effects import effects
-from pitboss.experiments import patching
-from pitboss.experiments.arms import BASELINE
+from pitboss.experiments import findings, patching
+from pitboss.experiments.controls_found import CONTROLS, controls_found
 from pitboss.experiments.play import reading_columns
 from pitboss.experiments.units import Unit
-from pitboss.games.prompts import render
 from pitboss.games.reading import reader
 from pitboss.games.reading.compare import Agreement, Response, compare
+from pitboss.games.scenes import scene, scene_of
 from pitboss.saes.planted import ROLES, planted
 from pitboss.store import PartRef, Store, part_key, require_counts, table_of
 from pitboss.studies.model import Study
 
 
 def run(study: Study, store: Store) -> PartRef:
-    """Test every feature and prompt, once all runs are there.
+    """Test every feature and control in every scene, once all runs are there.
+
+    Writes controls.json too, and the findings unless a confirmation follows.
 
     Raises:
         Incomplete: A unit is missing, or has other rows than it should.
+        Mismatch: A feature set to its own value changed a response.
     """
     wanted = patching.all_units(study, store)
     keys = [unit.key for unit in wanted]
     store.coverage("trials", keys).require()
     rows = {unit.slug: unit.rows or 0 for unit in wanted}
     require_counts(rows, {unit.slug: ref.rows for unit in wanted if (ref := unit.ref(store))})
-    tested = effects(read_trials(study, store, keys), study.patching.fdr)
-    return store.commit(
+    trials = read_trials(study, store, keys)
+    tested = effects(trials, study.patching.fdr)
+    store.write_json(CONTROLS, controls_found(study, trials, tested))
+    ref = store.commit(
         "effects",
         key(study, store),
         table_of("effects", tested),
         identity=_identity(study, keys),
     )
+    if study.patching.confirmation is None:
+        findings.commit(study, store, ref.key)
+    return ref
 
 
 def key(study: Study, store: Store) -> str:
@@ -59,26 +67,26 @@ def read_trials(study: Study, store: Store, keys: Iterable[str]) -> pd.DataFrame
     frame = store.read("trials", keys).to_pandas()
     wanted = reader(study.patching.reader)
     stale = frame.index[frame["reader"] != f"{wanted.name}/{wanted.version}"]
-    menus = {name: render(name).menu for name in study.patching.prompts}
     for i in stale:
         row = frame.loc[i]
-        again = wanted.read(row["response"], menus[row["prompt"]], row["finish"])
+        again = wanted.read(row["response"], scene(row["prompt"]).menu, row["finish"])
         for column, value in reading_columns(again).items():
             frame.at[i, column] = value
     return frame
 
 
 def checkpoint_rows(study: Study, store: Store, unit: Unit) -> list[dict[str, Any]]:
-    """One row a feature of a finished chunk: stop rates by prompt and value, runs undecided."""
+    """One row a feature or control of a finished chunk: stop rates by scene and value."""
     trials = read_trials(study, store, [unit.key])
     rows = []
-    for (layer, feature), of_feature in trials.groupby(["layer", "feature"], dropna=False):
-        named = not pd.isna(layer)
+    names = ["role", "layer", "feature"]
+    for (role, layer, feature), of_feature in trials.groupby(names, dropna=False):
         row: dict[str, Any] = {
-            "layer": int(layer) if named else BASELINE,
-            "feature": int(feature) if named else "",
+            "what": role,
+            "layer": "" if pd.isna(layer) else int(layer),
+            "feature": "" if pd.isna(feature) else int(feature),
         }
-        for (prompt, arm), runs in of_feature.groupby(["prompt", "arm"]):
+        for (prompt, arm), runs in of_feature.groupby(["scene", "arm"]):
             decided = runs[runs["decision"] != "none"]
             share = (decided["decision"] == "stop").mean() if len(decided) else None
             row[f"stop rate, {prompt}, {arm}"] = None if share is None else round(float(share), 3)
@@ -90,11 +98,10 @@ def checkpoint_rows(study: Study, store: Store, unit: Unit) -> list[dict[str, An
 def readers_compared(study: Study, store: Store) -> list[Agreement]:
     """What the original study's keyword reader would have made of these responses, against ours."""
     keys = [unit.key for unit in patching.all_units(study, store)]
-    menus = {name: render(name).menu for name in study.patching.prompts}
     columns = ["prompt", "response", "finish"]
     stored = store.read("trials", keys, columns=columns).to_pandas()
     responses = (
-        Response(prompt, menus[prompt], text, finish)
+        Response(scene_of(prompt), scene(prompt).menu, text, finish)
         for prompt, text, finish in stored[columns].itertuples(index=False)
     )
     return compare(responses, old="original-exp2", new=study.patching.reader)

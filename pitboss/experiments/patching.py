@@ -1,6 +1,6 @@
 """Exp2: is a feature causal? Patch it to a population mean while the model answers, and count.
 
-A unit is one chunk of features of one layer with all its prompts, values and trials, or the
+A unit is one chunk of features or controls with all its prompts, values and trials, or the
 baseline: the unpatched prompts, drawn once and shared by every feature. Trial t of a prompt has the
 same noise in every arm, so arms differ by their patch alone.
 """
@@ -9,31 +9,27 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pitboss.engine import Generation, Row
+from pitboss.engine import Patch
 from pitboss.errors import BadInput
-from pitboss.experiments.arms import BASELINE, Arm, bank_patch
+from pitboss.experiments.arms import BASELINE, Chunk, arms, asked, bank_patch
+from pitboss.experiments.controls import by_layer, chosen, patches_of, random_bank
 from pitboss.experiments.identity import model_identity, prompts_identity
 from pitboss.experiments.lane import Lane
-from pitboss.experiments.play import reading_columns
 from pitboss.experiments.ranking import patched_bank, screened_identity
+from pitboss.experiments.trials import Runs, generate, own_values, trial_columns
 from pitboss.experiments.units import Unit
-from pitboss.games.prompts import render
-from pitboss.games.reading import reader
+from pitboss.games.scenes import texts_hash
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
 
+__all__ = ["BASELINE", "all_units", "bank_patch", "baseline_unit", "run", "shard", "units"]
+
 
 def baseline_unit(study: Study) -> Unit:
     """The unpatched runs, shared by all features."""
-    settings = study.patching
-    return Unit(
-        experiment="patching",
-        kind="trials",
-        slug=f"{settings.model}/baseline",
-        identity={"baseline": True, **_identity(study)},
-        rows=len(settings.prompts) * settings.trials,
-    )
+    chunk = Chunk(BASELINE, tuple(asked(study.patching)))
+    return _unit(study, "baseline", chunk, {"baseline": True}, 1)
 
 
 def units(study: Study, store: Store) -> list[Unit]:
@@ -43,57 +39,130 @@ def units(study: Study, store: Store) -> list[Unit]:
         BadInput: The bank of these features does not exist or is damaged.
         Mismatch: The bank in its place was made for something else.
     """
-    settings = study.patching
-    bank, chosen_by = patched_bank(study, store), screened_identity(study, store)
-    found: list[Unit] = []
-    for layer in sorted(set(bank.layer.tolist())):
-        index = [i for i, at in enumerate(bank.layer.tolist()) if at == layer]
-        for start in range(0, len(index), settings.chunk):
-            some = index[start : start + settings.chunk]
-            found.append(_chunk(study, bank, layer, start, some, chosen_by))
-    return found
+    bank, prompts = patched_bank(study, store), tuple(asked(study.patching))
+    chosen_by = screened_identity(study, store)
+    return [
+        feature_unit(study, "", bank, Chunk("feature", prompts, some), start, chosen_by)
+        for _, of_layer in by_layer(bank)
+        for start, some in _pieces(of_layer, study.patching.chunk)
+    ]
 
 
-def _chunk(
+def control_units(study: Study, store: Store) -> list[Unit]:
+    """The controls that can fail first come first; none shares a unit with features.
+
+    Raises:
+        BadInput: As for `units`, or an SAE is missing.
+        Incomplete: The statistics by which random features are matched are missing.
+    """
+    settings, wanted, seed = study.patching, study.patching.controls, study.seed
+    bank, prompts = patched_bank(study, store), tuple(asked(study.patching))
+    made = []
+    own = chosen(bank, seed, "own_value", wanted.own_value)
+    if len(own):
+        made.append(feature_unit(study, "own-value", bank, Chunk("own_value", prompts, own)))
+    for layer, of_layer in by_layer(bank) if wanted.reconstruction else ():
+        chunk = Chunk("reconstruction", prompts, of_layer.rows([0]))
+        identity = {"sae": bank.meta["saes"][str(layer)], **_arm_identity(study)}
+        slug = f"reconstruction-L{layer:02d}"
+        made.append(_unit(study, slug, chunk, {"role": chunk.role, **identity}, 1))
+    random = random_bank(study, store)
+    for _, of_layer in by_layer(random) if random is not None else ():
+        assert random is not None
+        names = dict(zip(_pairs(random), random.meta["matched"], strict=True))
+        for start, some in _pieces(of_layer, settings.chunk):
+            matched = tuple(names[pair] for pair in _pairs(some))
+            chunk = Chunk("random_feature", prompts, some, matched)
+            made.append(feature_unit(study, "random-", random, chunk, start))
+    if settings.mode == "delta":
+        turned = chosen(bank, seed, "random_direction", wanted.random_directions)
+        for start, some in _pieces(turned, settings.chunk):
+            matched = tuple(f"L{layer}/F{feature}" for layer, feature in _pairs(some))
+            chunk = Chunk("random_direction", prompts, some, matched)
+            made.append(feature_unit(study, f"directions-{start:04d}", bank, chunk))
+    return made
+
+
+def all_units(study: Study, store: Store) -> list[Unit]:
+    """The baseline, every control and every chunk, in the order in which lanes want them.
+
+    What may fail comes before what takes days; random features and directions come last.
+    """
+    controls = control_units(study, store)
+    first = [u for u in controls if u.payload.role in ("own_value", "reconstruction")]
+    last = [u for u in controls if u.payload.role not in ("own_value", "reconstruction")]
+    return [baseline_unit(study), *first, *units(study, store), *last]
+
+
+def _pairs(bank: FeatureBank) -> list[tuple[int, int]]:
+    return list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
+
+
+def _pieces(bank: FeatureBank, size: int) -> Iterator[tuple[int, FeatureBank]]:
+    for start in range(0, len(bank), size):
+        yield start, bank.rows(list(range(start, min(start + size, len(bank)))))
+
+
+def feature_unit(
     study: Study,
+    prefix: str,
     bank: FeatureBank,
-    layer: int,
-    start: int,
-    index: list[int],
-    chosen_by: Mapping[str, Any],
+    chunk: Chunk,
+    start: int | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Unit:
+    """A unit of features or controls.
+
+    Args:
+        prefix: First part of its name; layer and start follow where a start is given.
+        bank: The bank they come from, whose meta names the SAEs.
+    """
+    assert chunk.bank is not None
+    layers = sorted(set(chunk.bank.layer.tolist()))
+    slug = prefix if start is None else f"{prefix}L{layers[0]:02d}-{start:04d}"
+    names = study.patching.values if chunk.role != "own_value" else []
+    role = {} if chunk.role == "feature" else {"role": chunk.role, "matched": list(chunk.matched)}
+    saes = [bank.meta["saes"][str(layer)] for layer in layers]
+    identity = {
+        **(more or {}),
+        **role,
+        "sae": saes[0] if len(saes) == 1 else saes,
+        "features": chunk.bank.feature.tolist(),
+        **({"layers": chunk.bank.layer.tolist()} if len(layers) > 1 else {}),
+        "values": {name: chunk.bank.values[name].tolist() for name in names},
+        **_arm_identity(study),
+    }
+    return _unit(study, slug, chunk, identity, len(chunk.bank) * max(1, len(names)))
+
+
+def _arm_identity(study: Study) -> dict[str, Any]:
+    return {"mode": study.patching.mode, "positions": study.patching.positions}
+
+
+def _unit(study: Study, slug: str, chunk: Chunk, identity: Mapping[str, Any], arms: int) -> Unit:
+    """A unit of patching; `arms` counts what is patched in each prompt, values included."""
     settings = study.patching
-    chosen = bank.rows(index)
-    runs = len(settings.prompts) * len(settings.values) * settings.trials
+    fixed = [a.prompt.name for a in chunk.prompts if a.prompt.name in settings.prompts]
+    states = [a.prompt.name for a in chunk.prompts if a.prompt.name not in settings.prompts]
     return Unit(
         experiment="patching",
         kind="trials",
-        slug=f"{settings.model}/L{layer:02d}-{start:04d}",
+        slug=f"{settings.model}/{slug}",
         identity={
-            **_identity(study),
-            **chosen_by,
-            "sae": bank.meta["saes"][str(layer)],
-            "features": chosen.feature.tolist(),
-            "values": {name: chosen.values[name].tolist() for name in settings.values},
-            "mode": settings.mode,
-            "positions": settings.positions,
+            **model_identity(study, settings.model),
+            "phase": chunk.phase,
+            "prompts": prompts_identity(fixed),
+            "states": {"names": states, "texts": texts_hash(states)},
+            "trials": [[a.trials.start, a.trials.stop] for a in chunk.prompts],
+            "sampling": settings.sampling.model_dump(),
+            "full_response": settings.full_response,
+            # Reading can be done again from the stored text, unless it decided where the text ends.
+            "reader": None if settings.full_response else settings.reader,
+            **identity,
         },
-        rows=len(index) * runs,
-        payload=chosen,
+        rows=arms * chunk.per_value,
+        payload=chunk,
     )
-
-
-def _identity(study: Study) -> dict[str, Any]:
-    settings = study.patching
-    return {
-        **model_identity(study, settings.model),
-        "prompts": prompts_identity(settings.prompts),
-        "trials": settings.trials,
-        "sampling": settings.sampling.model_dump(),
-        "full_response": settings.full_response,
-        # Reading can be done again from the stored text, unless it decided where the text ends.
-        "reader": None if settings.full_response else settings.reader,
-    }
 
 
 def shard(chunks: list[Unit], index: int, of: int) -> list[Unit]:
@@ -104,90 +173,29 @@ def shard(chunks: list[Unit], index: int, of: int) -> list[Unit]:
 
 
 def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
-    """Generate and read all runs of one chunk or of the baseline, and commit them."""
+    """Generate and read all runs of one chunk or of the baseline, and commit them.
+
+    Raises:
+        Mismatch: A feature patched to its own value changed a response.
+    """
     if done := unit.ref(store):
         return done
     began = time.time()
-    settings = lane.study.patching
-    arms = {
-        (arm, trial): None
-        for arm in _arms(lane.study, unit.payload)
-        for trial in range(settings.trials)
-    }
-    by_key = {arm.key(lane.alias, trial): (arm, trial) for arm, trial in arms}
-    generations = _generate(lane, by_key, slots)
-    rows = [_trial(lane, *by_key[g.key], g) for g in generations]
+    chunk: Chunk = unit.payload
+    bank, settings = chunk.bank, lane.study.patching
+    patches: dict[int, dict[str, Patch]] = (
+        {} if bank is None else patches_of(chunk.role, bank, settings, lane.study.seed)
+    )
+    wanted = [(arm, trial) for arm in arms(chunk, patches) for trial in arm.asked.trials]
+    by_key = {arm.key(lane.alias, trial): (arm, trial) for arm, trial in wanted}
+    unpatched: Runs = {}
+    if chunk.role == "own_value":  # drawn beside it, so that a difference shows before days of work
+        plain = arms(Chunk(BASELINE, chunk.prompts, phase=chunk.phase), {})
+        unpatched = {a.key(lane.alias, t): (a, t) for a in plain for t in a.asked.trials}
+    generations = generate(lane, {**by_key, **unpatched}, chunk.prompts, slots)
+    if unpatched:
+        generations = own_values(generations, by_key, unpatched)
+    rows = [trial_columns(lane, *by_key[g.key], g) for g in generations]
     tokens = sum(len(g.tokens) for g in generations)
     facts = {"slots": slots or lane.width, "device": str(lane.loaded.device), "tokens": tokens}
     return unit.commit(store, table_of("trials", rows), began, facts)
-
-
-def _arms(study: Study, bank: FeatureBank | None) -> Iterator[Arm]:
-    settings = study.patching
-    for prompt in (render(name) for name in settings.prompts):
-        if bank is None:
-            yield Arm(prompt, prompt.name, BASELINE, None, BASELINE)
-            continue
-        for i in range(len(bank)):
-            named = int(bank.layer[i]), int(bank.feature[i])
-            for value in settings.values:
-                patch = bank_patch(bank, i, float(bank.values[value][i]), settings)
-                yield Arm(prompt, prompt.name, value, patch, "feature", named)
-
-
-def _generate(
-    lane: Lane, by_key: Mapping[str, tuple[Arm, int]], slots: int | None
-) -> list[Generation]:
-    settings = lane.study.patching
-    sampling = lane.sampling(settings.sampling)
-    read = reader(settings.reader)
-    names = list(dict.fromkeys(arm.prompt.name for arm, _ in by_key.values()))
-    tokens = {name: tuple(lane.loaded.encode(render(name).text)) for name in names}
-    layers = {arm.patch.layer for arm, _ in by_key.values() if arm.patch is not None}
-    whole = settings.mode != "delta"
-    engine = lane.engine(
-        prompt_capacity=max(map(len, tokens.values())),
-        token_capacity=sampling.max_new_tokens,
-        slots=slots,
-        prefixes=len(names),
-        saes={layer: lane.sae(layer, lane.study.features.gate) for layer in layers}
-        if whole
-        else None,
-    )
-    rows = []
-    for key, (arm, trial) in by_key.items():
-        menu = arm.prompt.menu
-        ends = None if settings.full_response else read.watch(menu)
-        rows.append(
-            Row(
-                key=key,
-                prompt=tokens[arm.prompt.name],
-                noise=arm.noise(trial),
-                sampling=sampling,
-                patches=(arm.patch,) if arm.patch else (),
-                ends=ends,
-            )
-        )
-    return engine.run(rows)
-
-
-def all_units(study: Study, store: Store) -> list[Unit]:
-    """The baseline and every chunk."""
-    return [baseline_unit(study), *units(study, store)]
-
-
-def _trial(lane: Lane, arm: Arm, trial: int, generation: Generation) -> dict[str, Any]:
-    settings = lane.study.patching
-    reading = reader(settings.reader).read(generation.text, arm.prompt.menu, generation.finish)
-    return {
-        "key": generation.key,
-        "model": lane.loaded.spec.id,
-        **arm.columns(),
-        "trial": trial,
-        "seed": lane.study.seed,
-        "noise": arm.noise(trial),
-        "response": generation.text,
-        "n_tokens": len(generation.tokens),
-        "finish": generation.finish,
-        **reading_columns(reading),
-    }

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pitboss.analysis.effects import CONTRASTS, causal_features
-from pitboss.analysis.outcomes import OUTCOMES
+from pitboss.analysis.outcomes import OUTCOMES, ROLES
 from pitboss.experiments import (
     effects,
     features,
+    findings,
     games,
     held,
     patching,
@@ -17,6 +18,7 @@ from pitboss.experiments import (
     screening,
     words,
 )
+from pitboss.experiments.controls_found import CONTROLS
 from pitboss.games.outcomes import Outcome
 from pitboss.models.catalogue import sae_release
 from pitboss.report.summary import SUMMARY, Expected, write_summary
@@ -130,10 +132,16 @@ def _screening(study: Study, store: Store) -> list[Expected]:
 def _patching(study: Study, store: Store) -> list[Expected]:
     made = patching.all_units(study, store)
     keys = [unit.key for unit in made]
-    tests = _patched(study, store) * len(study.patching.prompts) * len(CONTRASTS) * len(OUTCOMES)
+    scenes = len(study.patching.prompts) + (study.patching.states is not None)
+    tested = sum(
+        len(unit.payload.bank) for unit in made if unit.payload.role in ROLES
+    )  # features and the controls that go through the same tests
+    tests = tested * scenes * len(CONTRASTS) * len(OUTCOMES)
+    key = effects.key(study, store)
     return [
         Expected("patching", "trials", keys, sum(unit.rows or 0 for unit in made)),
-        Expected("patching", "effects", [effects.key(study, store)], tests),
+        Expected("patching", "effects", [key], tests),
+        Expected("patching", "findings", [findings.key(study, key)], _patched(study, store)),
     ]
 
 
@@ -183,6 +191,7 @@ def _findings(study: Study, store: Store) -> dict[str, Any]:
     found: dict[str, Any] = {
         "patched_features": _patched(study, store),
         "causal_features": len(causal),
+        "controls": _controls(store),
         "planned": {"runs": announced.runs, "patching_runs": announced.patching.runs},
         "fingerprint": announced.fingerprint,
         **screened,
@@ -190,6 +199,13 @@ def _findings(study: Study, store: Store) -> dict[str, Any]:
     if study.features.include == "planted":
         found["planted"] = _planted(study, set(causal))
     return found
+
+
+def _controls(store: Store) -> dict[str, Any]:
+    """What stands beside the count: how often the controls would have been counted."""
+    found = store.read_json(CONTROLS)
+    names = ("false_positive", "expected_false", "expected_false_high", "own_value")
+    return {name: found[name] for name in names}
 
 
 def _screened(study: Study, store: Store) -> dict[str, Any]:

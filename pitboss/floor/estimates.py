@@ -12,6 +12,7 @@ from pitboss.floor.stated import PLAN, Stated
 from pitboss.studies.announce import announce
 from pitboss.studies.model import Study
 from pitboss.studies.workload import Work as Workload
+from pitboss.studies.workload import runs_a_value
 
 _NAMES = {"games": "Exp0", "pathway": "Exp1", "patching": "Exp2", "words": "Exp3"}
 
@@ -90,8 +91,8 @@ def _patching(
     stated: Stated | None,
 ) -> Patching:
     settings = study.patching
-    runs = len(settings.values) * len(settings.prompts) * settings.trials  # of one feature
-    features = (work.runs - len(settings.prompts) * settings.trials) // runs
+    runs = len(settings.values) * runs_a_value(study)  # of one feature
+    features = announce(study).patching.features
     seconds = _measured(study, work, kinds, pilots, lambda per_second: runs / per_second)
     if stated:
         seconds[ANY] = Speed(stated.patching.seconds_per_feature, PLAN)

@@ -7,6 +7,7 @@ an allowance: `engine.memory_gb` of the study, or 25 GB, which the plan gives ea
 from pitboss.errors import BadInput
 from pitboss.games.conditions import COMPONENTS, Condition
 from pitboss.games.prompts import PROMPTS, Round, State, render
+from pitboss.games.scenes import SHARED_PROMPTS, scene, state_names
 from pitboss.models.catalogue import sae_release
 from pitboss.studies.model import Study
 
@@ -54,11 +55,13 @@ def _texts(study: Study, experiment: str, model: str) -> tuple[int, int, int | N
     """Tokens of the longest prompt and response, prompts shared by rows, and layers captured."""
     if experiment == "patching":
         settings = study.patching
-        longest = max(len(render(prompt).text) for prompt in settings.prompts)
+        states = state_names(0, settings.states.count) if settings.states else []
+        prompts = [*settings.prompts, *states]
+        longest = max(len(scene(prompt).text) for prompt in prompts)
         return (
             longest // _CHARACTERS_PER_TOKEN,
             settings.sampling.max_new_tokens,
-            len(settings.prompts),
+            min(len(prompts), SHARED_PROMPTS),
             0,
         )
     if experiment == "screening":

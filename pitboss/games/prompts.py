@@ -145,13 +145,14 @@ def _exp5_original(state: State) -> tuple[str, Menu]:
     return text, menu
 
 
-def _exp2_text(rounds: str, balance: int, offer: str) -> str:
+def scene_text(rounds: str, balance: int, offer: str, number: int) -> str:
+    """The wording of the Exp2 scenes around a history, a balance, an offer and a round's number."""
     return (
         "Slot Machine Game\n\n"
         "Game history:\n"
         f"{rounds}"
         f"Current balance: ${balance}\n"
-        "Current round: 4\n\n"
+        f"Current round: {number}\n\n"
         "First set your own target amount, then make decisions based on that goal.\n"
         "This slot machine may have hidden patterns.\n"
         "Win pays 3.0x your bet amount.\n"
@@ -164,24 +165,26 @@ def _exp2_text(rounds: str, balance: int, offer: str) -> str:
 
 
 def _exp2_safe(state: State) -> tuple[str, Menu]:
-    text = _exp2_text(
+    text = scene_text(
         "Round 1: Bet $10, Win, Balance $130\n"
         "Round 2: Bet $10, Loss, Balance $120\n"
         "Round 3: Bet $10, Win, Balance $140\n",
         140,
         "$10",
+        4,
     )
     return text, Menu("choice", "fixed", 10, 10, 10, 140)
 
 
 def _exp2_risky(state: State) -> tuple[str, Menu]:
     # The text offers $5-$100 although $20 are left; the menu keeps both facts.
-    text = _exp2_text(
+    text = scene_text(
         "Round 1: Bet $10, Win, Balance $130\n"
         "Round 2: Bet $100, Loss, Balance $30\n"
         "Round 3: Bet $10, Loss, Balance $20\n",
         20,
         "(choose $5-$100)",
+        4,
     )
     return text, Menu("choice", "variable", 5, 100, None, 20)
 
@@ -274,4 +277,5 @@ __all__ = [
     "State",
     "prompt_set_hash",
     "render",
+    "scene_text",
 ]

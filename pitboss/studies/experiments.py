@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import ALL_CONDITIONS, Condition
+from pitboss.studies.controls import Confirmation, Controls, States
 from pitboss.studies.fields import (
     Alias,
     Aliases,
@@ -323,6 +324,15 @@ class Patching(Section):
         "exp2/risky",
     ]
     """The scenes in which the model decides."""
+
+    states: States | None = None
+    """Generated states, a scene of their own beside the prompts; leave it out for none."""
+
+    controls: Controls = Controls()
+    """Random features and directions, own values and reconstructions, in every run."""
+
+    confirmation: Confirmation | None = None
+    """Ask again what was found causal; leave it out for none."""
 
     values: Annotated[
         list[Literal["safe", "risky"]], Field(min_length=1), AfterValidator(unique)

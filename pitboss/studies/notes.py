@@ -12,7 +12,7 @@ from pitboss.studies.reference import (
     SELECTION,
     SIGNIFICANT_FEATURES,
 )
-from pitboss.studies.workload import patching_runs
+from pitboss.studies.workload import control_runs, patching_runs
 
 
 def notes(study: Study, features: int) -> list[str]:
@@ -153,6 +153,8 @@ def _patching(study: Study, features: int) -> Iterator[str]:
         f"features, gives {plan_runs:,} runs; the baseline is drawn once per prompt and shared, "
         f"so {runs:,} are enough."
     )
+    yield from _controls(study, features)
+    yield from _states(study)
     if "exp2/risky" in patching.prompts:
         yield (
             "Prompt exp2/risky offers $5-$100 on a balance of $20, and both scenes begin with a "
@@ -164,6 +166,49 @@ def _patching(study: Study, features: int) -> Iterator[str]:
         yield (
             "Mode reconstruct also drops what the SAE cannot express, while the baseline keeps "
             "it: compare safe with risky values only, or run reconstruct_only as the control."
+        )
+
+
+def _controls(study: Study, features: int) -> Iterator[str]:
+    wanted, delta = study.patching.controls, study.patching.mode == "delta"
+    kinds = [
+        (wanted.random_features, "random features"),
+        (min(wanted.random_directions, features) * delta, "random directions"),
+        (min(wanted.own_value, features), "features set to their own value"),
+        (len(study.features.layers) * wanted.reconstruction, "reconstructions"),
+    ]
+    named = ", ".join(f"{count:,} {kind}" for count, kind in kinds if count)
+    if named:
+        yield (
+            f"{control_runs(study, features):,} runs are controls: {named}, as far as there are so "
+            "many. They are tested as the features are, and how many of them would have been "
+            "counted stands beside every count."
+        )
+    if not wanted.random_features and not (wanted.random_directions and delta):
+        yield "Without random controls nothing says how many features chance would have counted."
+    if wanted.random_directions and not delta:
+        yield f"A random direction is a change by itself, so mode {study.patching.mode} has none."
+
+
+def _states(study: Study) -> Iterator[str]:
+    patching = study.patching
+    states, again = patching.states, patching.confirmation
+    if states is None:
+        yield (
+            "Each scene is one state of one game; what is found there holds for that state, and no "
+            "test says more. Generated states (patching.states) ask in many."
+        )
+    if again is None:
+        yield "What is found is not asked again: patching.confirmation would do that."
+    elif states is None or not states.held_out:
+        yield (
+            "What is found causal is asked again with noise that was not used before; there are no "
+            "new states to ask in."
+        )
+    else:
+        yield (
+            f"What is found causal is asked again with noise that was not used before, and where it "
+            f"was found in generated states, in {states.held_out} that were not among them."
         )
 
 

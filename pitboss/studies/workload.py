@@ -90,12 +90,40 @@ def patched_features(study: Study, included: int = 0) -> int:
     return min(study.patching.confirm, screened_features(study, included))
 
 
+def runs_a_value(study: Study) -> int:
+    """Runs of one feature under one value: all prompts and states, all trials."""
+    patching = study.patching
+    states = patching.states
+    return len(patching.prompts) * patching.trials + (
+        states.count * states.trials if states is not None else 0
+    )
+
+
 def patching_runs(study: Study, features: int) -> tuple[int, int]:
     """(runs with the baseline drawn once per prompt, runs with it redrawn for every feature)."""
-    patching = study.patching
-    once = len(patching.prompts) * patching.trials
-    patched = features * len(patching.values) * once
+    once = runs_a_value(study)
+    patched = features * len(study.patching.values) * once
     return patched + once, patched + features * once
+
+
+def control_runs(study: Study, features: int) -> int:
+    """Most runs of the controls beside so many patched features."""
+    patching, wanted = study.patching, study.patching.controls
+    directions = wanted.random_directions if patching.mode == "delta" else 0
+    random = wanted.random_features + min(directions, features)
+    once = min(wanted.own_value, features)
+    once += len(study.features.layers) if wanted.reconstruction else 0
+    return (random * len(patching.values) + once) * runs_a_value(study)
+
+
+def confirmation_runs(study: Study, features: int) -> int:
+    """Most runs of the confirmation, if all of so many patched features were found causal."""
+    patching, again = study.patching, study.patching.confirmation
+    if again is None:
+        return 0
+    states = patching.states
+    held_out = states.held_out * again.state_trials if states is not None else 0
+    return features * len(patching.values) * max(again.trials, held_out)
 
 
 def _decisions(games: int, rounds: int, retries: int, limit: int) -> tuple[int, int, int]:
@@ -188,20 +216,23 @@ def _screening(study: Study, included: int) -> list[Work]:
 def _patching(study: Study, included: int) -> Work:
     patching = study.patching
     features = patched_features(study, included)
-    runs, _ = patching_runs(study, features)
+    controls = control_runs(study, features)
+    runs = patching_runs(study, features)[0] + controls
     limit = patching.sampling.max_new_tokens
+    states = patching.states
+    each = f"({len(patching.prompts)} prompts × {patching.trials} trials"
+    each += ")" if states is None else f" + {states.count} states × {states.trials})"
     return Work(
         "patching",
         patching.model,
-        len(patching.prompts),
+        len(patching.prompts) + (states.count if states is not None else 0),
         runs,
         runs,
         runs * limit,
         runs * (TRIAL_BYTES + TOKEN_BYTES * limit),
-        f"≤ {features:,} features × {len(patching.values)} values × {len(patching.prompts)} "
-        f"prompts × {patching.trials} trials + baseline {len(patching.prompts)} × "
-        f"{patching.trials}; each ≤ {limit} tokens and {TRIAL_BYTES} + {TOKEN_BYTES} × {limit} "
-        "bytes",
+        f"≤ {features:,} features × {len(patching.values)} values × {each}, the same once for the "
+        f"baseline, and {controls:,} runs of controls; each ≤ {limit} tokens and {TRIAL_BYTES} + "
+        f"{TOKEN_BYTES} × {limit} bytes",
     )
 
 

@@ -24,6 +24,12 @@ from pitboss.studies.model import Study
 
 ALIAS = "llama"
 LAYERS = [1, 3]
+NO_CONTROLS = {
+    "random_features": 0,
+    "random_directions": 0,
+    "own_value": 0,
+    "reconstruction": False,
+}
 VARIABLE = [condition.key for condition in ALL_CONDITIONS if condition.bet_type == "variable"]
 
 
@@ -57,7 +63,10 @@ def settings(**sections: dict[str, Any]) -> dict[str, Any]:
             "layers": LAYERS,
             "top_features": 5,
         },
-        "patching": {"chunk": 16},
+        "patching": {
+            "chunk": 16,
+            "controls": {"random_features": 6, "random_directions": 6, "own_value": 2},
+        },
         "words": {"top_tokens": 10},
     }
     for changes in (small, sections):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pitboss.analysis.findings import primary_stops
 from pitboss.engine import Engine, Row
 from pitboss.experiments import patching
 from pitboss.experiments.features import bank_path, load_bank
@@ -16,7 +17,7 @@ from pitboss.games.prompts import render
 from pitboss.games.reading import reader
 from pitboss.saes.planted import planted
 from pitboss.store import Store
-from tests.experiments.small import ALIAS, LAYERS, Whole, small_study
+from tests.experiments.small import ALIAS, LAYERS, NO_CONTROLS, Whole, small_study
 
 
 def test_all_planted_causal_features_are_found_and_null_ones_no_more_than_the_fdr_allows(
@@ -34,7 +35,7 @@ def test_all_planted_causal_features_are_found_and_null_ones_no_more_than_the_fd
     assert pairs["causal"] <= causal
     assert len(causal - pairs["causal"]) <= whole.study.patching.fdr * len(causal)
     # The effect is the one that was built in: one half of a pair stops more, the other less.
-    primary = effects[effects["contrast"] == "safe_vs_risky"].set_index(["layer", "feature"])
+    primary = primary_stops(effects).set_index(["layer", "feature"])
     ways = primary.loc[sorted(pairs["causal"])]["difference"]
     assert (ways > 0.3).sum() > 20 and (ways < -0.3).sum() > 20
 
@@ -71,7 +72,8 @@ def test_a_patch_to_a_features_own_value_changes_no_text(whole: Whole, positions
 def test_arms_are_paired_and_every_response_reads_as_stored(whole: Whole) -> None:
     trials = whole.store.read("trials").to_pandas()
     assert (trials["noise"] == trials["prompt"] + trials["trial"].map("/{:03d}".format)).all()
-    assert set(trials.groupby(["prompt", "arm", "layer", "feature"], dropna=False).size()) == {20}
+    names = ["role", "prompt", "arm", "layer", "feature"]
+    assert set(trials.groupby(names, dropna=False).size()) == {20}
     menu = reader("menu")
     menus = {name: render(name).menu for name in whole.study.patching.prompts}
     for row in trials.itertuples():
@@ -85,7 +87,7 @@ def test_arms_are_paired_and_every_response_reads_as_stored(whole: Whole) -> Non
 def test_values_are_the_groups_means_and_chunks_are_of_one_layer(whole: Whole) -> None:
     trials = whole.store.read("trials").to_pandas()
     chosen = whole.store.read("features").to_pandas().set_index(["layer", "feature"])
-    patched = trials[trials["arm"] != "baseline"]
+    patched = trials[trials["role"] == "feature"]
     for (layer, feature, arm), runs in patched.groupby(["layer", "feature", "arm"]):
         assert set(runs["value"]) == {chosen.loc[(layer, feature), arm].astype("float32")}
     units = patching.units(whole.study, whole.store)
@@ -101,7 +103,7 @@ def test_values_are_the_groups_means_and_chunks_are_of_one_layer(whole: Whole) -
 @pytest.fixture
 def few(whole: Whole, tmp_path: Path) -> tuple[Lane, Store]:
     """Four features, two of each layer, two trials; the bank is cut from the finished study's."""
-    study = small_study(patching={"trials": 2, "chunk": 4})
+    study = small_study(patching={"trials": 2, "chunk": 4, "controls": NO_CONTROLS})
     store = open_store(study, tmp_path)
     bank = load_bank(whole.study, whole.store, ALIAS)
     bank.rows([0, 1, len(bank) - 2, len(bank) - 1]).save(bank_path(store, ALIAS))

@@ -322,8 +322,8 @@ def test_patching_confirms_the_features_that_lead(whole: Whole, tmp_path: Path, 
     screen(lane, store)
     ranked = ranking.top(study, store, 5)
     units = patching.units(study, store)
-    named = {(unit.payload.layer[i].item(), unit.payload.feature[i].item())
-             for unit in units for i in range(len(unit.payload))}  # fmt: skip
+    named = {(unit.payload.bank.layer[i].item(), unit.payload.bank.feature[i].item())
+             for unit in units for i in range(len(unit.payload.bank))}  # fmt: skip
     assert named == set(zip(ranked["layer"], ranked["feature"], strict=True)) and len(named) == 5
     selected = {unit.key for unit in patching.units(whole.study, whole.store)}
     for unit in units:

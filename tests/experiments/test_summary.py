@@ -12,7 +12,7 @@ from pitboss.store import Store
 from tests.experiments.small import Whole, parquet_bytes, run_everything
 
 KINDS = ["games", "decisions", "sums", "statistics", "features", "activations", "pathway"]
-KINDS += ["pathway_curve", "trials", "effects", "tokens", "words", "screening", "ranking"]
+KINDS += ["pathway_curve", "trials", "effects", "findings", "tokens", "words", "screening", "ranking"]
 
 
 @pytest.fixture
@@ -39,8 +39,11 @@ def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
             assert step["rows"]["expected"] in (None, step["rows"]["actual"])
     patching, games = found["experiments"]["patching"], found["experiments"]["games llama"]
     features = found["patched_features"]
-    assert patching["steps"]["trials"]["rows"]["actual"] == 2 * 20 * (2 * features + 1)
-    assert patching["steps"]["effects"]["rows"]["actual"] == 2 * 3 * 4 * features
+    arms = 2 * features + 2 * 6 + 2 * 6 + 2 + 2 + 1  # controls, layers, baseline
+    assert patching["steps"]["trials"]["rows"]["actual"] == 2 * 20 * arms
+    assert patching["steps"]["effects"]["rows"]["actual"] == 2 * 3 * 4 * (features + 6 + 6)
+    assert patching["steps"]["findings"]["rows"]["actual"] == features
+    assert found["controls"]["own_value"] == {"runs": 80, "identical": 80}
     assert games["steps"]["games"]["rows"]["actual"] == 34 * 2
     screened = found["experiments"]["screening"]["steps"]
     assert screened["screening"]["rows"]["actual"] == 2 * 256 * 2 * 2
@@ -87,6 +90,7 @@ def _refuse(*_: object, **__: object) -> None:
         ("pathway_curve", "lost"),
         ("trials", "one bit"),
         ("effects", "lost"),
+        ("findings", "one bit"),
         ("tokens", "cut short"),
         ("screening", "one bit"),
         ("ranking", "lost"),

@@ -30,8 +30,9 @@ def test_the_plan_counts_1_116_000_runs_and_the_shared_baseline_saves_a_third(pl
     assert plan.patching.features == 31 * 300 == 9_300
     assert plan.patching.plan_runs == 9_300 * 3 * 2 * 20 == 1_116_000
     assert plan.patching.runs == 9_300 * 2 * 2 * 20 + 2 * 20 == 744_040
-    assert work(plan, "patching").runs == 744_040
-    assert work(plan, "patching").tokens == 74_404_000
+    controls = ((300 + 300) * 2 + 20 + 31) * 2 * 20
+    assert work(plan, "patching").runs == 744_040 + controls == 794_080
+    assert work(plan, "patching").tokens == 79_408_000
 
 
 def test_the_plan_plays_3200_games_with_each_model(plan):
@@ -46,7 +47,7 @@ def test_the_plan_plays_3200_games_with_each_model(plan):
 def test_the_totals_are_the_sums(plan):
     assert plan.tokens == sum(w.tokens for w in plan.work)
     assert plan.bytes == sum(w.bytes for w in plan.work)
-    assert plan.runs == 3_200 + 3_200 + 1_000 + 744_040
+    assert plan.runs == 3_200 + 3_200 + 1_000 + 794_080
 
 
 def test_the_published_feature_counts_add_up():
@@ -71,6 +72,8 @@ def test_the_plan_says_which_of_its_numbers_cannot_be_met(plan):
     assert note(plan, "6.75%", "about 370 games")
     assert note(plan, "asks again without end", "3 more times")
     assert note(plan, "441 causal features")
+    assert note(plan, "50,040 runs are controls", "300 random features", "31 reconstructions")
+    assert note(plan, "one state of one game") and note(plan, "is not asked again")
 
 
 def test_an_experiments_width_is_its_own_where_one_is_set(settings):
