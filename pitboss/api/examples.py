@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pitboss.errors import BadInput
-from pitboss.games.prompts import render
+from pitboss.games.scenes import scene
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def examples(
 
 
 def _prompt_text(name: str) -> str:
-    """The text of a registered prompt; a generated state's is in no registry."""
+    """The text of a scene or generated state; empty for a prompt that is not known any more."""
     try:
-        return render(name).text
+        return scene(name).text
     except BadInput:
         return ""
