@@ -8,6 +8,7 @@ import pytest
 
 from deployments.settings import ROOT
 from pitboss.cli import main
+from pitboss.cli.main import _parser
 from pitboss.store import schema_docs
 from tests.api.made import make
 
@@ -54,6 +55,13 @@ def test_every_command_on_the_page_runs(results: Path, capsys: pytest.CaptureFix
         assert program == "pitboss"
         assert main(arguments) == (3 if arguments[0] == "status" else 0), line
     assert "gained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_every_pitboss_command_in_the_documentation_is_one(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for line in [line.strip() for line in lines if line.strip().startswith("pitboss ")]:
+        _parser().parse_args(shlex.split(line, comments=True)[1:])  # exits if it is none
 
 
 def test_the_page_of_tables_is_the_schema() -> None:
