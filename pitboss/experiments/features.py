@@ -1,10 +1,12 @@
 """Which SAE features differ between games that end bankrupt and games that end in a stop.
 
-A unit is one layer's sums over the last decision of every such game, read at the last prompt token.
-`select` then tests all features of all layers at once, chooses, and writes the feature bank.
+A unit is one layer's sums over the last decision of every such game, read at the last prompt token;
+decisions with the same prompt are computed once. `select_features` then tests all features of all
+layers at once, chooses, and writes the feature bank.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +18,25 @@ from numpy.typing import NDArray
 
 from pitboss.errors import BadInput
 from pitboss.experiments import games
+from pitboss.experiments.groups import (
+    GROUPS,
+    adjusting,
+    adjustments_table,
+    design,
+    distinct_states,
+    last_decisions,
+)
 from pitboss.experiments.identity import model_identity, sae_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.states import ENCODED_AT_ONCE, prompt_states
 from pitboss.experiments.units import Unit
-from pitboss.games.outcomes import Outcome
 from pitboss.models.catalogue import LAB_DIR, model_spec, sae_release
 from pitboss.models.checks import check_reconstruction, require
+from pitboss.saes.adjusted import (
+    Adjusted,
+    Design,
+    RunningAdjusted,
+)
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.imported import (
     FeatureSpace,
@@ -34,12 +48,11 @@ from pitboss.saes.loading import SaeLayer, load_sae
 from pitboss.saes.planted import planted
 from pitboss.saes.plausibility import implausible
 from pitboss.saes.selection import Selection, SelectionRules, select
-from pitboss.saes.statistics import StatisticsRules, compare_features
-from pitboss.saes.sums import GroupSums, RunningSums, sums_of_table, sums_table
+from pitboss.saes.statistics import StatisticsRules, statistics_of_tables
+from pitboss.saes.sums import GroupSums, RunningSums, sums_table
 from pitboss.store import PartRef, Store, part_key, table_of
 from pitboss.studies.model import Features, Study
 
-GROUPS = {Outcome.BANKRUPTCY: "risky", Outcome.VOLUNTARY_STOP: "safe"}
 _CHECKED_PROMPTS = 8  # of the games, on which each SAE must reconstruct its layer
 
 
@@ -85,7 +98,7 @@ def units(study: Study, alias: str) -> list[Unit]:
     """One unit a layer; none when the statistics are imported."""
     if study.features.imported is not None:
         return []
-    played = games_keys(study, alias)
+    played, settings = games_keys(study, alias), study.features
     release = sae_release(study.models[alias].sae)
     return [
         Unit(
@@ -97,33 +110,15 @@ def units(study: Study, alias: str) -> list[Unit]:
                 "sae": sae_identity(study, alias, layer, study.features.gate),
                 "games": played,
                 "decision": "last",
+                "states": "counted",
+                **adjusting(settings),
             },
             rows=2 * release.d_sae,
+            beside=() if settings.adjust == "none" else ("adjustments",),
             payload=layer,
         )
-        for layer in study.features.layers
+        for layer in settings.layers
     ]
-
-
-def last_decisions(study: Study, store: Store, alias: str) -> pd.DataFrame:
-    """The last decision of every game that ended bankrupt or in a stop, in the order of games.
-
-    Returns:
-        Columns game, key, prompt_text, group (risky | safe).
-
-    Raises:
-        Incomplete: Games are missing.
-    """
-    keys = games_keys(study, alias)
-    store.coverage("games", keys).require()
-    outcome = store.read("games", keys).select(["key", "outcome"]).to_pandas()
-    columns = ["game", "key", "round", "attempt", "prompt_text"]
-    every = store.read("decisions", keys).select(columns).to_pandas()
-    last = every.sort_values(["game", "round", "attempt"]).groupby("game").tail(1)
-    joined = last.merge(outcome, left_on="game", right_on="key", suffixes=("", "_game"))
-    joined["group"] = joined["outcome"].map({str(k): v for k, v in GROUPS.items()})
-    chosen = joined.dropna(subset=["group"]).sort_values("game").reset_index(drop=True)
-    return chosen[["game", "key", "prompt_text", "group"]]
 
 
 def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
@@ -133,26 +128,57 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     began = time.time()
     settings = lane.study.features
     decisions = last_decisions(lane.study, store, lane.alias)
-    states = prompt_states(lane, decisions, unit.payload, slots)
+    distinct = distinct_states(decisions)
+    comparison = design(settings, distinct)  # refused, if it has to be, before anything is computed
+    states = prompt_states(lane, distinct, unit.payload, slots)
     sae = lane.sae(unit.payload, settings.gate, keep=False)  # used here and nowhere else
     texts = list(decisions["prompt_text"].iloc[:: max(1, len(decisions) // _CHECKED_PROMPTS)])
     require(check_reconstruction(lane.loaded, [sae], texts, settings.max_unexplained))
-    sums = {
-        name: _sums(sae, states[torch.tensor((decisions["group"] == name).to_numpy())])
-        for name in GROUPS.values()
-    }
-    table = sums_table(lane.loaded.spec.id, unit.payload, sums)
-    facts = {"device": str(lane.loaded.device), "decisions": len(decisions)}
-    return unit.commit(store, table, began, facts)
+    found = _summed(sae, states, distinct, comparison)
+    if comparison is not None and found.adjusted is not None:
+        adjustments = adjustments_table(lane, unit.payload, comparison, found.adjusted)
+        store.commit(
+            "adjustments", unit.key, adjustments, identity=unit.identity, facts={"of": "features"}
+        )
+    table = sums_table(lane.loaded.spec.id, unit.payload, found.groups, found.states)
+    facts = {"decisions": len(decisions), "states": len(distinct)}
+    return unit.commit(store, table, began, {"device": str(lane.loaded.device), **facts})
 
 
-def _sums(sae: SaeLayer, states: torch.Tensor) -> GroupSums:
-    """Sums of an SAE's activations over states [decisions, d_model], on the SAE's device."""
-    device = sae.W_enc.device
-    sums = RunningSums(sae.W_enc.shape[1], device)
-    for some in states.split(ENCODED_AT_ONCE):
-        sums.add(sae.encode(some.to(device)))
-    return sums.result()
+class _Summed(NamedTuple):
+    groups: dict[str, GroupSums]
+    states: dict[str, GroupSums]
+    adjusted: Adjusted | None
+
+
+def _summed(
+    sae: SaeLayer, states: torch.Tensor, distinct: pd.DataFrame, comparison: Design | None
+) -> _Summed:
+    """One layer's sums over residual streams [states, d_model], on the SAE's device."""
+    device, features = sae.W_enc.device, sae.W_enc.shape[1]
+    times = {name: torch.tensor(distinct[name].to_numpy(np.int64)) for name in GROUPS.values()}
+    every = {name: RunningSums(features, device) for name in times}
+    once = {name: RunningSums(features, device) for name in times}
+    adjusted = None if comparison is None else RunningAdjusted(comparison, features, device)
+    for batch in _batches(comparison, len(distinct)):
+        activations = sae.encode(states[torch.from_numpy(batch)].to(device))
+        for name, of_group in times.items():
+            here = of_group[torch.from_numpy(batch)].to(device)
+            every[name].add(activations, here)
+            once[name].add(activations, here.clamp(max=1))
+        if adjusted is not None:
+            adjusted.add(batch, activations)
+    return _Summed(
+        {name: sums.result() for name, sums in every.items()},
+        {name: sums.result() for name, sums in once.items()},
+        None if adjusted is None else adjusted.result(),
+    )
+
+
+def _batches(comparison: Design | None, states: int) -> Iterable[NDArray[np.int64]]:
+    if comparison is not None:
+        return comparison.batches(ENCODED_AT_ONCE)
+    return np.array_split(np.arange(states), range(ENCODED_AT_ONCE, states, ENCODED_AT_ONCE))
 
 
 def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
@@ -166,7 +192,13 @@ def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
     """
     settings, identity = study.features, _selection_identity(study, alias)
     release = study.models[alias].sae
-    rules = SelectionRules(settings.min_abs_d, settings.max_p, settings.fdr, settings.per_layer)
+    rules = SelectionRules(
+        settings.min_abs_d,
+        settings.max_p,
+        settings.fdr,
+        settings.per_layer,
+        adjusted=settings.adjust != "none" and settings.imported is None,
+    )
     statistics_ref = None
     key = selection_key(study, alias)
     if table := imported_table(study, alias):
@@ -202,11 +234,17 @@ def _thresholds(bank: FeatureBank) -> dict[int, NDArray[np.float32]]:
 
 def _statistics(study: Study, store: Store, alias: str) -> pd.DataFrame:
     """All features of all layers, tested over the study's own games."""
+    settings = study.features
     wanted = [unit.key for unit in units(study, alias)]
-    store.coverage("sums", wanted).require()
-    return compare_features(
-        sums_of_table(store.read("sums", wanted)),
-        StatisticsRules(study.features.min_fired, study.features.min_group),
+    kinds = ["sums"] if settings.adjust == "none" else ["sums", "adjustments"]
+    for kind in kinds:
+        store.coverage(kind, wanted).require()
+    sums, *adjustments = (store.read(kind, wanted) for kind in kinds)
+    return statistics_of_tables(
+        sums,
+        adjustments[0] if adjustments else None,
+        StatisticsRules(settings.min_fired, settings.min_group),
+        count=settings.count,
         model=model_spec(study.models[alias].id).id,
         sae=study.models[alias].sae,
     )

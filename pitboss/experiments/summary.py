@@ -93,6 +93,9 @@ def _features(study: Study) -> list[Expected]:
                 Expected(f"features {alias}", "sums", [unit.key for unit in made], 2 * every),
                 Expected(f"features {alias}", "statistics", [key], every),
             ]
+        if made and study.features.adjust != "none":
+            keys = [unit.key for unit in made]
+            steps.append(Expected(f"features {alias}", "adjustments", keys, every))
     return steps
 
 

@@ -16,7 +16,8 @@ class Implausible(NamedTuple):
     """One kind of doubtful entry.
 
     Attributes:
-        rule: Short name: p_zero, large_d, negative_mean, outside_gate, sign, equal_values.
+        rule: Short name: p_zero, large_d, negative_mean, outside_gate, sign,
+            adjusted_sign, equal_values.
         what: What is wrong and what is done about it, in a sentence.
         entries: How many entries are concerned.
         examples: Up to three of them, as {layer, feature, ...}.
@@ -39,6 +40,7 @@ def implausible(
             activation is 0 or above it.
     """
     low = frame[["safe", "risky"]].min(axis=1)
+    adjusted = frame.get("d_adjusted", pd.Series(np.nan, index=frame.index))
     rules = [
         (
             "p_zero",
@@ -67,6 +69,12 @@ def implausible(
             "sign",
             (frame["d"] * (frame["risky"] - frame["safe"])) < 0,
             "d and the difference of the means (risky minus safe) have opposite signs.",
+        ),
+        (
+            "adjusted_sign",
+            frame["d"] * adjusted < 0,
+            "At equal balance and round the difference turns round: the safe value is on the side "
+            "of bankruptcies, and the other way about.",
         ),
         (
             "equal_values",

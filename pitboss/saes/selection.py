@@ -13,6 +13,8 @@ from pitboss.errors import BadInput
 from pitboss.saes.plausibility import Implausible, implausible
 from pitboss.store import table_of
 
+_ADJUSTED = ["d_adjusted", "p_adjusted", "q_adjusted"]
+
 
 @dataclass(frozen=True)
 class SelectionRules:
@@ -23,12 +25,14 @@ class SelectionRules:
         max_p: p must be below this.
         fdr: q (Benjamini-Hochberg over all tested features of all layers) must not exceed this.
         per_layer: At most so many in each layer, the largest |d| first. There may be fewer.
+        adjusted: The rules on d, p and q are applied to the adjusted ones.
     """
 
     min_abs_d: float = 0.3
     max_p: float = 0.001
     fdr: float = 0.05
     per_layer: int = 300
+    adjusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Selection:
 
     Attributes:
         features: One row a feature with the columns of the store's kind `features`.
-        layers: One row a layer: features, tested, passed, selected, asked, shortfall, included.
+        layers: One row a layer: features, tested, passed_unadjusted, passed, selected, asked,
+            shortfall, included.
         doubts: Doubtful entries among the selected features.
         rules: The rules applied, as recorded with the features.
     """
@@ -96,13 +101,11 @@ def select(
     Raises:
         BadInput: An included feature does not exist, or nothing at all was chosen.
     """
-    passed = statistics[
-        (statistics["status"] == "tested")
-        & (statistics["d"].abs() >= rules.min_abs_d)
-        & (statistics["p"] < rules.max_p)
-        & (statistics["q"] <= rules.fdr)
-    ]
-    ranked = rank(passed, rules.per_layer)
+    for name in _ADJUSTED:
+        statistics = statistics if name in statistics else statistics.assign(**{name: np.nan})
+    plain = statistics[_passes(statistics, rules, "")]
+    passed = statistics[_passes(statistics, rules, "_adjusted")] if rules.adjusted else plain
+    ranked = rank(passed, rules.per_layer, "d_adjusted" if rules.adjusted else "d")
     frame = _with_included(ranked, statistics, include or {})
     if frame.empty:
         raise BadInput(
@@ -114,15 +117,26 @@ def select(
     features = frame.rename(columns={"mean_safe": "safe", "mean_risky": "risky"})
     features["direction"] = direction(features["d"])
     columns = ["model", "sae", "layer", "feature", "chosen_by", "rank", "safe", "risky"]
-    features = features[[*columns, "d", "p", "log_p", "q", "direction"]]
+    features = features[[*columns, "d", "p", "log_p", "q", *_ADJUSTED, "direction"]]
     features = features.sort_values(["layer", "feature"]).reset_index(drop=True)
-    layers = _per_layer(statistics, passed, features, rules)
+    layers = _per_layer(statistics, plain, passed, features, rules)
     return Selection(features, layers, implausible(features, thresholds), asdict(rules))
 
 
-def rank(passed: pd.DataFrame, per_layer: int) -> pd.DataFrame:
-    """The largest |d| of each layer with their place; equal |d| are ordered by feature id."""
-    ordered = passed.assign(size=passed["d"].abs()).sort_values(
+def _passes(statistics: pd.DataFrame, rules: SelectionRules, which: str) -> pd.Series:
+    """Whether each feature passes every rule; `which` ends the columns' names."""
+    d, p, q = (statistics[f"{name}{which}"] for name in "dpq")
+    tested = statistics["status"] == "tested"
+    return tested & (d.abs() >= rules.min_abs_d) & (p < rules.max_p) & (q <= rules.fdr)
+
+
+def rank(passed: pd.DataFrame, per_layer: int, by: str = "d") -> pd.DataFrame:
+    """The largest |d| of each layer with their place; equal |d| are ordered by feature id.
+
+    Args:
+        by: Column of the d that counts.
+    """
+    ordered = passed.assign(size=passed[by].abs()).sort_values(
         ["layer", "size", "feature"], ascending=[True, False, True]
     )
     place = ordered.groupby("layer").cumcount() + 1
@@ -158,6 +172,7 @@ def _with_included(
 
 def _per_layer(
     statistics: pd.DataFrame,
+    plain: pd.DataFrame,
     passed: pd.DataFrame,
     features: pd.DataFrame,
     rules: SelectionRules,
@@ -171,6 +186,7 @@ def _per_layer(
         {
             "features": count(statistics),
             "tested": count(statistics[statistics["status"] == "tested"]),
+            "passed_unadjusted": count(plain),
             "passed": count(passed),
             "selected": count(features[features["chosen_by"] == "statistics"]),
             "asked": rules.per_layer,

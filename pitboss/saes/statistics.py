@@ -4,6 +4,11 @@ Risky are decisions of games that end in bankruptcy, safe those of games that en
 stop. The rules (|d| >= 0.3, p < .001, BH at .05 over all tested features of all layers) are those
 of the original study's valid extraction, with guards it lacked: a group, a firing count and a
 variance below a minimum make a feature `not_tested` with its reason instead of a number.
+
+Two things it did not do change what is compared. Equal prompts give equal activations, so that a
+prompt which many games share counts once in a group. And the groups differ in balance and round,
+which nearly every feature encodes a little; the adjusted numbers (see `adjusted`) stand beside the
+plain ones.
 """
 
 from collections.abc import Mapping
@@ -12,11 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import special, stats
 
 from pitboss.errors import BadInput
-from pitboss.saes.sums import Floats, GroupSums
+from pitboss.saes.sums import Count, Floats, GroupSums, sums_of_table
 
 _TINY = 1e-290
 """Below this the p value of scipy loses digits, and its logarithm is computed directly."""
@@ -108,14 +114,21 @@ def compare_features(
     *,
     model: str,
     sae: str,
+    states: Mapping[int, Mapping[str, GroupSums]] | None = None,
+    adjusted: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Tests every feature of every layer, risky minus safe, and corrects over all tested ones.
 
+    The means and standard deviations, and so the values a feature can be patched to, are always
+    those over all decisions of a group, unadjusted.
+
     Args:
-        sums: layer -> {"risky": sums, "safe": sums}.
+        sums: layer -> {"risky": sums, "safe": sums}, over all decisions.
         rules: When a feature is tested.
         model: Model id.
         sae: SAE release id.
+        states: The same over distinct states; then these are tested. None: decisions are.
+        adjusted: Rows of the kind `adjustments` of the same features, or None.
 
     Returns:
         One row a feature with the columns of the store's kind `statistics`.
@@ -127,12 +140,58 @@ def compare_features(
     for layer in sorted(sums):
         if set(sums[layer]) != {"risky", "safe"}:
             raise BadInput(f"Layer {layer} has groups {sorted(sums[layer])}, not risky and safe.")
-        frames.append(_layer(layer, sums[layer]["risky"], sums[layer]["safe"], rules))
+        frames.append(_layer(layer, sums[layer], (states or sums)[layer], rules))
     frame = pd.concat(frames, ignore_index=True)
     frame.insert(0, "model", model)
     frame.insert(1, "sae", sae)
     frame["q"] = benjamini_hochberg(frame["p"].to_numpy(np.float64))
+    if adjusted is not None:
+        frame = _with_adjusted(frame, adjusted, rules)
+    return frame.drop(columns="pooled_sd")
+
+
+def _with_adjusted(
+    frame: pd.DataFrame, adjusted: pd.DataFrame, rules: StatisticsRules
+) -> pd.DataFrame:
+    """The adjusted difference over the plain pooled sd, so that both d are on one scale."""
+    rows = adjusted.set_index(["layer", "feature"]).reindex(
+        pd.MultiIndex.from_frame(frame[["layer", "feature"]])
+    )
+    if rows["difference"].isna().any():
+        raise BadInput(f"{int(rows['difference'].isna().sum())} features have no adjusted numbers.")
+    enough = rows[["n_risky", "n_safe"]].min(axis=1).to_numpy() >= rules.min_group
+    difference, se = (rows[name].to_numpy(np.float64) for name in ("difference", "se"))
+    usable = (frame["status"] == "tested").to_numpy() & enough & (se > 0)
+    df = rows["df"].to_numpy(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = difference / se
+        p = np.where(usable, 2.0 * special.stdtr(df, -np.abs(t)), np.nan)
+        d = difference / frame["pooled_sd"].to_numpy()
+    found = {"d": d, "t": t, "df": df, "p": p, "log_p": log_two_sided(t, df, p)}
+    for name, values in found.items():
+        frame[f"{name}_adjusted"] = np.where(usable, values, np.nan)
+    frame["q_adjusted"] = benjamini_hochberg(p)
     return frame
+
+
+def statistics_of_tables(
+    sums: pa.Table,
+    adjustments: pa.Table | None,
+    rules: StatisticsRules,
+    *,
+    model: str,
+    sae: str,
+    count: Count,
+) -> pd.DataFrame:
+    """As `compare_features`, from tables of the kinds `sums` and `adjustments`."""
+    return compare_features(
+        sums_of_table(sums),
+        rules,
+        model=model,
+        sae=sae,
+        states=sums_of_table(sums, "states") if count == "states" else None,
+        adjusted=None if adjustments is None else adjustments.to_pandas(),
+    )
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
@@ -144,7 +203,14 @@ def benjamini_hochberg(p: Floats) -> Floats:
     return q
 
 
-def _layer(layer: int, risky: GroupSums, safe: GroupSums, rules: StatisticsRules) -> pd.DataFrame:
+def _layer(
+    layer: int,
+    every: Mapping[str, GroupSums],
+    counted: Mapping[str, GroupSums],
+    rules: StatisticsRules,
+) -> pd.DataFrame:
+    """One layer's tests of what is counted, beside the means over all decisions."""
+    risky, safe = counted["risky"], counted["safe"]
     if min(risky.n, safe.n) < 2:
         raise BadInput(
             f"Layer {layer} has {risky.n} risky and {safe.n} safe decisions; two of each are the "
@@ -164,14 +230,17 @@ def _layer(layer: int, risky: GroupSums, safe: GroupSums, rules: StatisticsRules
             "feature": np.arange(len(tested)),
             "status": np.where(tested, "tested", "not_tested"),
             "reason": pd.Series(reason, dtype=object).where(~tested, None),
-            "n_risky": risky.n,
-            "n_safe": safe.n,
-            "fired_risky": risky.fired,
-            "fired_safe": safe.fired,
-            "mean_risky": risky.mean,
-            "mean_safe": safe.mean,
-            "sd_risky": np.sqrt(risky.variance),
-            "sd_safe": np.sqrt(safe.variance),
+            "n_risky": every["risky"].n,
+            "n_safe": every["safe"].n,
+            "counted_risky": risky.n,
+            "counted_safe": safe.n,
+            "fired_risky": every["risky"].fired,
+            "fired_safe": every["safe"].fired,
+            "mean_risky": every["risky"].mean,
+            "mean_safe": every["safe"].mean,
+            "sd_risky": np.sqrt(every["risky"].variance),
+            "sd_safe": np.sqrt(every["safe"].variance),
+            "pooled_sd": pooled_sd(risky, safe),
             "d": where_tested(result.d),
             "t": where_tested(result.t),
             "df": where_tested(result.df),

@@ -7,6 +7,7 @@ numbers up to the rounding of float64.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,14 @@ _FAILED_FORWARD = "A failed forward pass must not be counted; look for the layer
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+Count = Literal["states", "decisions"]
+"""What counts as one observation: a distinct prompt of the group, or every decision."""
+
+_COLUMNS: dict[Count, tuple[str, str, str, str]] = {
+    "decisions": ("n", "total", "total_squared", "fired"),
+    "states": ("states", "states_total", "states_squared", "states_fired"),
+}
 
 
 @dataclass(frozen=True)
@@ -132,13 +141,20 @@ class RunningSums:
         self._squared = torch.zeros_like(self._total)
         self._fired = torch.zeros(features, dtype=torch.int64, device=device)
 
-    def add(self, activations: torch.Tensor) -> None:
-        """Add the rows of [n, f] activations."""
-        exact = activations.double()
-        self._n += len(exact)
-        self._total += exact.sum(0)
-        self._squared += exact.square_().sum(0)
-        self._fired += (activations > 0).sum(0)
+    def add(self, activations: torch.Tensor, times: torch.Tensor | None = None) -> None:
+        """Add the rows of [n, f] activations.
+
+        Args:
+            times: int64 [n], how many decisions each row stands for; one if None.
+        """
+        exact, fired = activations.double(), activations > 0
+        if times is None:
+            times = torch.ones(len(exact), dtype=torch.int64, device=exact.device)
+        weight = times.double()[:, None]
+        self._n += int(times.sum())
+        self._total += (weight * exact).sum(0)
+        self._squared += (weight * exact.square_()).sum(0)
+        self._fired += (times[:, None] * fired).sum(0)
 
     def result(self) -> GroupSums:
         """The sums so far, on the host. Raises BadInput when an activation was NaN or infinite."""
@@ -153,8 +169,15 @@ class RunningSums:
         return GroupSums(self._n, *found)
 
 
-def sums_table(model: str, layer: int, groups: Mapping[str, GroupSums]) -> pa.Table:
-    """One layer's sums as a table of kind `sums`; groups are named risky and safe."""
+def sums_table(
+    model: str, layer: int, groups: Mapping[str, GroupSums], states: Mapping[str, GroupSums]
+) -> pa.Table:
+    """One layer's sums as a table of kind `sums`; groups are named risky and safe.
+
+    Args:
+        groups: Sums over every decision of each group.
+        states: The same with equal prompts counted once in each group.
+    """
     frames = [
         pd.DataFrame(
             {
@@ -166,6 +189,10 @@ def sums_table(model: str, layer: int, groups: Mapping[str, GroupSums]) -> pa.Ta
                 "total": sums.total,
                 "total_squared": sums.total_squared,
                 "fired": sums.fired,
+                "states": states[group].n,
+                "states_total": states[group].total,
+                "states_squared": states[group].total_squared,
+                "states_fired": states[group].fired,
             }
         )
         for group, sums in groups.items()
@@ -173,8 +200,11 @@ def sums_table(model: str, layer: int, groups: Mapping[str, GroupSums]) -> pa.Ta
     return table_of("sums", pd.concat(frames, ignore_index=True))
 
 
-def sums_of_table(table: pa.Table) -> dict[int, dict[str, GroupSums]]:
+def sums_of_table(table: pa.Table, count: Count = "decisions") -> dict[int, dict[str, GroupSums]]:
     """The sums back from tables of kind `sums`: layer -> group -> sums.
+
+    Args:
+        count: Sums over every decision, or over distinct states.
 
     Raises:
         BadInput: The table mixes models, or a layer lacks features.
@@ -182,16 +212,17 @@ def sums_of_table(table: pa.Table) -> dict[int, dict[str, GroupSums]]:
     frame = table.to_pandas()
     if frame["model"].nunique() > 1:
         raise BadInput(f"The sums are of several models: {sorted(frame['model'].unique())}.")
+    n, total, squared, fired = _COLUMNS[count]
     found: dict[int, dict[str, GroupSums]] = {}
     for (layer, group), rows in frame.groupby(["layer", "group"], sort=True):
         ordered = rows.sort_values("feature")
         if not np.array_equal(ordered["feature"], np.arange(len(ordered))):
             raise BadInput(f"The sums of layer {layer}, group {group}, lack features.")
         found.setdefault(int(layer), {})[str(group)] = GroupSums(
-            int(ordered["n"].iloc[0]),
-            ordered["total"].to_numpy(np.float64),
-            ordered["total_squared"].to_numpy(np.float64),
-            ordered["fired"].to_numpy(np.int64),
+            int(ordered[n].iloc[0]),
+            ordered[total].to_numpy(np.float64),
+            ordered[squared].to_numpy(np.float64),
+            ordered[fired].to_numpy(np.int64),
         )
     return found
 

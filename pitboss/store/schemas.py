@@ -24,7 +24,7 @@ from pitboss.store.schemas_results import (
     WORDS,
 )
 from pitboss.store.schemas_screening import RANKING, SCREENING
-from pitboss.store.schemas_statistics import FEATURES, STATISTICS, SUMS
+from pitboss.store.schemas_statistics import ADJUSTMENTS, FEATURES, STATISTICS, SUMS
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -33,6 +33,7 @@ KINDS: dict[str, Kind] = {
         DECISIONS,
         ACTIVATIONS,
         SUMS,
+        ADJUSTMENTS,
         STATISTICS,
         FEATURES,
         SCREENING,

@@ -162,6 +162,28 @@ class Features(Section):
     min_group: Annotated[int, Field(ge=2)] = 20
     """Smallest group (bankrupt, stopped) for which statistics are computed at all."""
 
+    count: Literal["states", "decisions"] = "states"
+    """What counts as one observation: each distinct prompt once in a group, because equal prompts
+    give equal activations, or every game's last decision. The values that features are set to are
+    the means over all decisions either way."""
+
+    adjust: Literal["none", "covariates", "matched"] = "covariates"
+    """What the groups are compared at equal values of: nothing (as the original study); the
+    covariates below, by regression; or exactly equal balance and round, within cells that hold both
+    groups, weighted by n_risky x n_safe / n. The unadjusted numbers are stored too."""
+
+    covariates: Annotated[
+        list[Literal["balance", "log_balance", "round", "log_round", "variable"]],
+        Field(min_length=1),
+        AfterValidator(unique),
+    ] = ["balance", "round", "variable"]
+    """What the regression holds equal; variable is 1 where the stake is free. With the logarithms,
+    features that follow balance or round along a curve are caught too, at a price in certainty."""
+
+    errors: Literal["robust", "classical"] = "robust"
+    """Standard errors of the adjusted difference: from leaving out each distinct prompt in turn, or
+    those of independent decisions of equal variance."""
+
     include: Literal["none", "planted"] | FeatureIds = "none"
     """Features taken in besides the selected ones: none, the planted ones of the lab SAEs, or ids
     per layer."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 import torch
 from scipy import stats
 from transformers import AutoModelForCausalLM
@@ -32,6 +33,7 @@ class Independent(NamedTuple):
     activations: dict[int, np.ndarray[Any, Any]]
     near: dict[int, np.ndarray[Any, Any]]  # pre-activation so close that rounding decides
     groups: np.ndarray[Any, Any]
+    decisions: pd.DataFrame  # prompt_text, balance, round, variable of each
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,11 @@ def independent(whole: Whole) -> Independent:
     last_block: list[torch.Tensor] = []
     # hidden_states[-1] lies behind the final norm, so the last block is read by a hook.
     hook = model.model.layers[3].register_forward_hook(lambda m, i, out: last_block.append(out))
+    last = []
     for game in outcomes.index:
         mine = decisions[decisions["game"] == game]
-        text = mine.loc[mine["round"].idxmax(), "prompt_text"]
+        last.append(mine.loc[mine["round"].idxmax()])
+        text = last[-1]["prompt_text"]
         with torch.no_grad():
             ids = torch.tensor([loaded.encode(text)])
             hidden = model(ids, output_hidden_states=True, use_cache=False).hidden_states
@@ -66,7 +70,9 @@ def independent(whole: Whole) -> Independent:
             activations[layer] = sae.encode(x).numpy()
             before = (x - sae.b_dec * sae.cfg.apply_b_dec_to_input) @ sae.W_enc + sae.b_enc
             near[layer] = ((before - sae.threshold).abs() < 1e-4).sum(0).numpy()
-    return Independent(activations, near, outcomes.map(ENDS).to_numpy())
+    shown = pd.DataFrame(last)[["prompt_text", "balance", "round", "condition"]]
+    shown["variable"] = shown["condition"].str.startswith("variable").astype(int)
+    return Independent(activations, near, outcomes.map(ENDS).to_numpy(), shown)
 
 
 def test_sums_are_those_of_hidden_states_encoded_by_sae_lens(
@@ -90,25 +96,39 @@ def test_sums_are_those_of_hidden_states_encoded_by_sae_lens(
         assert (mine.sum(0) > 0).sum() > 20
 
 
-def test_statistics_are_scipys(whole: Whole, independent: Independent) -> None:
+def test_statistics_are_scipys_and_statsmodels(whole: Whole, independent: Independent) -> None:
     statistics = whole.store.read("statistics").to_pandas()
     tested = statistics[statistics["status"] == "tested"]
     assert len(tested) > 40
+    shown = independent.decisions.assign(group=independent.groups)
+    once = ~shown.duplicated(["prompt_text", "group"]).to_numpy()
+    assert once.sum() < len(once)  # some games end at the same prompt
+    assert not shown[once].duplicated("prompt_text").any()  # so that the jackknife's error is HC3
+    others = [shown[name].to_numpy(float) for name in ("balance", "round", "variable")]
+    group = (independent.groups == "risky").astype(float)
+    regressors = np.column_stack([group, np.ones(len(group)), *others])[once]
     for row in tested.itertuples():
         column = independent.activations[row.layer][:, row.feature].astype(np.float64)
-        risky, safe = (column[independent.groups == name] for name in ("risky", "safe"))
+        every = column[independent.groups == "risky"].mean()
+        assert row.mean_risky == pytest.approx(every, rel=1e-4, abs=1e-5)
+        risky, safe = (column[once & (independent.groups == name)] for name in ("risky", "safe"))
+        assert (len(risky), len(safe)) == (row.counted_risky, row.counted_safe)
         welch = stats.ttest_ind(risky, safe, equal_var=False)
         pooled = ((len(risky) - 1) * risky.var(ddof=1) + (len(safe) - 1) * safe.var(ddof=1)) / (
-            len(column) - 2
+            len(risky) + len(safe) - 2
         )
-        assert row.mean_risky == pytest.approx(risky.mean(), rel=1e-4, abs=1e-5)
         assert row.t == pytest.approx(welch.statistic, rel=1e-3, abs=1e-3)
         assert row.d == pytest.approx(
             (risky.mean() - safe.mean()) / pooled**0.5, rel=1e-3, abs=1e-3
         )
         assert row.log_p == pytest.approx(np.log(welch.pvalue), rel=1e-2, abs=1e-2)
-    q = stats.false_discovery_control(tested["p"])
-    np.testing.assert_allclose(tested["q"], q, rtol=1e-9)
+        fit = sm.OLS(column[once], regressors).fit().get_robustcov_results("HC3")
+        assert row.t_adjusted == pytest.approx(fit.tvalues[0], rel=2e-3, abs=2e-3)
+        assert row.d_adjusted == pytest.approx(fit.params[0] / pooled**0.5, rel=2e-3, abs=2e-3)
+        assert row.log_p_adjusted == pytest.approx(np.log(fit.pvalues[0]), rel=1e-2, abs=1e-2)
+    for p, q in (("p", "q"), ("p_adjusted", "q_adjusted")):
+        expected = stats.false_discovery_control(tested[p])
+        np.testing.assert_allclose(tested[q], expected, rtol=1e-9)
     assert statistics[statistics["status"] != "tested"]["p"].isna().all()
 
 
@@ -120,11 +140,13 @@ def test_the_selection_is_the_strongest_that_pass_and_the_planted_ones(whole: Wh
     for layer in LAYERS:
         mine = statistics[statistics["layer"] == layer]
         passed = mine[
-            (mine["d"].abs() >= rules.min_abs_d)
-            & (mine["p"] < rules.max_p)
-            & (mine["q"] <= rules.fdr)
+            (mine["d_adjusted"].abs() >= rules.min_abs_d)
+            & (mine["p_adjusted"] < rules.max_p)
+            & (mine["q_adjusted"] <= rules.fdr)
         ]
-        best = passed.assign(size=passed["d"].abs()).nlargest(rules.per_layer, "size")["feature"]
+        best = passed.assign(size=passed["d_adjusted"].abs()).nlargest(rules.per_layer, "size")[
+            "feature"
+        ]
         got = chosen[chosen["layer"] == layer]
         by_statistics = got[got["chosen_by"] == "statistics"]
         assert set(by_statistics["feature"]) == set(best) and len(best) == rules.per_layer

@@ -124,18 +124,33 @@ def test_float32_sums_would_not_do() -> None:
     np.testing.assert_allclose(GroupSums.of(values).variance, expected, rtol=1e-6)
 
 
+def test_a_row_that_stands_for_several_decisions_counts_as_often() -> None:
+    values, times = activations(21, 30, 8), np.random.default_rng(3).integers(0, 4, 30)
+    running = RunningSums(8)
+    running.add(torch.from_numpy(values), torch.from_numpy(times))
+    found, expected = running.result(), GroupSums.of(values.repeat(times, axis=0))
+    assert found.n == expected.n
+    np.testing.assert_array_equal(found.fired, expected.fired)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(found.variance, expected.variance, rtol=1e-9)
+
+
 def test_sums_survive_the_store_and_merge_only_with_their_like() -> None:
     groups = {
         "risky": GroupSums.of(activations(4, 9, 5)),
         "safe": GroupSums.of(activations(5, 8, 5)),
     }
-    table = conform(kind_of("sums"), sums_table("m", 7, groups))
-    back = sums_of_table(table)
-    assert list(back) == [7]
-    for group, sums in groups.items():
-        assert back[7][group].n == sums.n
-        for field in ("total", "total_squared", "fired"):
-            np.testing.assert_array_equal(getattr(back[7][group], field), getattr(sums, field))
+    states = {group: GroupSums.of(activations(6, 3, 5)) for group in groups}
+    table = conform(kind_of("sums"), sums_table("m", 7, groups, states))
+    for back, expected in (
+        (sums_of_table(table), groups),
+        (sums_of_table(table, "states"), states),
+    ):
+        assert list(back) == [7]
+        for group, sums in expected.items():
+            assert back[7][group].n == sums.n
+            for field in ("total", "total_squared", "fired"):
+                np.testing.assert_array_equal(getattr(back[7][group], field), getattr(sums, field))
     with pytest.raises(Mismatch, match="5 and 4 features"):
         groups["risky"] + GroupSums.empty(4)
     with pytest.raises(BadInput, match="lack features"):
