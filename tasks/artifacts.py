@@ -69,8 +69,10 @@ def show_table(
     """A table; if it is too large, its first rows and a note that says so.
 
     Args:
-        rest: Where all rows are, named when some are left out.
+        rest: The file below the study's folder that holds all rows; named beside the table.
     """
+    if rest:
+        description = f"{description}\n\nAll rows: `{rest}` in the study's folder"
     artifacts.create_table_artifact(
         table=artifact_rows(rows, rest=rest), key=artifact_key(key), description=description
     )

@@ -7,8 +7,9 @@ from prefect import task
 
 from pitboss.experiments import held, persistent
 from pitboss.experiments.units import Unit
+from pitboss.report.persistent import persistent_figure
 from pitboss.studies.model import Study
-from tasks.artifacts import show_table
+from tasks.artifacts import keep_picture, show_table
 from tasks.model import carry_out
 from tasks.policies import PART, STEP
 from tasks.study import open_results
@@ -33,6 +34,8 @@ def held_effects(study: Study) -> None:
         "Games under a patch that stays, against the same games without it",
         rest=found.effects.path,
     )
+    caption = "What a patch that stays does to bankruptcy"
+    keep_picture(store, "persistent", persistent_figure(table), caption)
     show_table(
         f"{study.name}-persistent-controls",
         store.read_json(held.CONTROLS)["significant"],

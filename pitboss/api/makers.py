@@ -7,6 +7,7 @@ MAKERS: dict[str, str] = {
     "games": "games",
     "decisions": "games",
     "sums": "features",
+    "adjustments": "features",
     "statistics": "features",
     "features": "features",
     "activations": "pathway",
@@ -26,6 +27,7 @@ MAKERS: dict[str, str] = {
     "descriptions": "words",
     "persistent": "persistent",
     "persistent_effects": "persistent",
+    "persistent_contrasts": "persistent",
 }
 """Kind of table -> experiment that makes it."""
 

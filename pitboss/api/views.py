@@ -56,7 +56,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     a, b = comparison.a, comparison.b
     names = {"a": a, "b": b} if a != b else {}
     parts: list[RenderableType] = [
-        table(comparison.settings.astype(str).rename(columns=names), "Settings that differ", [a, b])
+        table(comparison.settings.map(str).rename(columns=names), "Settings that differ", [a, b])
         if len(comparison.settings)
         else Text("No setting differs."),
         table(comparison.counts.rename(columns=names), "Rows"),
