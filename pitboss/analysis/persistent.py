@@ -66,7 +66,14 @@ def arm_effects(games: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFra
         )
     table = pd.concat([found, others], ignore_index=True)
     table.insert(0, "model", games["model"].iloc[0])
+    table.insert(
+        1, "name", [_name(*where) for where in zip(table["layer"], table["feature"], strict=True)]
+    )
     return table
+
+
+def _name(layer: float, feature: float) -> str:
+    return BASELINE if np.isnan(layer) else f"L{layer:.0f}/F{feature:.0f}"
 
 
 def contrasts(games: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:

@@ -43,15 +43,6 @@ PERSISTENT = Kind(
 )
 
 
-def _names(of: str) -> tuple[Column, ...]:
-    return (
-        required("model", pa.string(), "Model id of the catalogue."),
-        required("role", pa.string(), of),
-        optional("layer", pa.int16(), "Patched block, from 0; null for the baseline."),
-        optional("feature", pa.int32(), "Patched feature, or the one a control is matched to."),
-    )
-
-
 def _differences() -> tuple[Column, ...]:
     columns = []
     for name, what in MEASURES.items():
@@ -74,7 +65,11 @@ PERSISTENT_EFFECTS = Kind(
     "persistent_effects",
     "One row an arm of Exp5 and feature: how its games end, against the same games unpatched.",
     (
-        *_names("baseline, feature or random_direction."),
+        required("model", pa.string(), "Model id of the catalogue."),
+        required("role", pa.string(), "baseline, feature or random_direction."),
+        required("name", pa.string(), "Feature such as L3/F12, or baseline."),
+        optional("layer", pa.int16(), "Patched block, from 0; null for the baseline."),
+        optional("feature", pa.int32(), "Patched feature, or the one a control is matched to."),
         required("arm", pa.string(), "baseline, safe or risky."),
         required("games", pa.int32(), "Games played."),
         required("aborted", pa.int32(), "Games without a playable decision; in no rate."),
@@ -93,14 +88,17 @@ PERSISTENT_EFFECTS = Kind(
         optional("loss_chasing", pa.float64(), f"Mean of {MEASURES['loss_chasing']}."),
         *_differences(),
     ),
-    ("model", "role", "layer", "feature", "arm"),
+    ("model", "role", "name", "arm"),
 )
 
 PERSISTENT_CONTRASTS = Kind(
     "persistent_contrasts",
     "One row a feature or control and measure: held at the safe value against at the risky value.",
     (
-        *_names("feature or random_direction."),
+        required("model", pa.string(), "Model id of the catalogue."),
+        required("role", pa.string(), "feature or random_direction."),
+        required("layer", pa.int16(), "Patched block, from 0."),
+        required("feature", pa.int32(), "Patched feature, or the one a control is matched to."),
         required("measure", pa.string(), f"{', '.join(MEASURES)}."),
         required("pairs", pa.int32(), "Games that have a value in both arms."),
         optional("difference", pa.float64(), "Mean over these pairs, safe minus risky."),
