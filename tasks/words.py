@@ -4,12 +4,12 @@ from typing import Any
 
 from prefect import task
 
-from pitboss.experiments import words
+from pitboss.experiments import contexts, descriptions, words
 from pitboss.experiments.units import Unit
 from pitboss.report.figures import words_figure
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_table
-from tasks.model import carry_out
+from tasks.model import carry_out, hold
 from tasks.policies import PART, STEP
 from tasks.study import open_results
 
@@ -22,6 +22,22 @@ def word_analysis(study: Study, unit: Unit) -> dict[str, Any]:
     return carry_out(words.run, study, study.words.model, unit, open_results(study))
 
 
+@task(name="feature contexts", task_run_name="words {unit.slug}", **PART)
+def feature_contexts(study: Study, unit: Unit) -> dict[str, Any]:
+    """The places in stored texts where each causal feature is most active."""
+    return carry_out(contexts.run, study, study.words.model, unit, open_results(study))
+
+
+@task(name="describe layer", task_run_name="words {unit.slug}", **PART)
+def describe_layer(study: Study, unit: Unit) -> dict[str, Any]:
+    """Have a language model describe the causal features of one layer."""
+    store, alias = open_results(study), descriptions.writer(study)
+    if done := unit.ref(store):
+        return done.as_dict()
+    lane = hold(study, alias).lane if alias else None
+    return descriptions.run(lane, study, store, unit).as_dict()
+
+
 @task(name="word tables", **STEP)
 def word_tables(study: Study, unit: Unit) -> None:
     """The words that differ most between safe-value and risky-value responses."""
@@ -29,7 +45,7 @@ def word_tables(study: Study, unit: Unit) -> None:
     found = store.read("words", [unit.key]).to_pandas()
     pooled = found[found["scope"] == ALL_FEATURES]
     strongest = pooled.reindex(pooled["z"].abs().sort_values(ascending=False).index)
-    shown = ["prompt", "word", "rate_safe", "rate_risky", "log_odds", "z", "q"]
+    shown = ["prompt", "word", "rate_safe", "rate_risky", "log_odds", "z", "q_responses"]
     show_table(
         f"{study.name}-words",
         strongest[shown].to_dict("records"),

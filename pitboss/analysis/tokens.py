@@ -38,7 +38,8 @@ def top_tokens(
 
     With the unembedding, the score is the logit that a unit of activation adds before the final
     norm's division: (row * norm_scale) . column. The division by the residual's root mean square is
-    a positive number that is the same for all tokens, so it changes no order. With the input
+    a positive number that is the same for all tokens, so it changes no order; nor does Gemma 2's
+    soft cap c·tanh(logit / c), which grows with the logit. Scores are before both. With the input
     embedding (what the original study did) it is the cosine of the row and the token's embedding.
 
     Args:

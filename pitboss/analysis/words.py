@@ -2,9 +2,11 @@
 
 Per prompt, because prompts differ in their words; as rates, because arms differ in length; with the
 log-odds ratio with an informative Dirichlet prior of Monroe, Colaresi and Quinn (2008, Political
-Analysis 16, 372-403), which keeps rare words from looking decisive. Their z takes words as
-independent draws; words of one response are not, so the number of responses with the word stands
-beside it.
+Analysis 16, 372-403), which keeps rare words from looking decisive.
+
+Their z takes words as independent draws; words of one response are not: a sentence that a model
+likes to say brings all its words at once, again and again. So z ranks words, and what tests them is
+the number of responses with the word, by Fisher's exact test: responses are independent draws.
 """
 
 import re
@@ -17,6 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from pitboss.analysis.proportions import fisher_p
 from pitboss.errors import BadInput
 from pitboss.saes.statistics import benjamini_hochberg
 
@@ -25,7 +28,8 @@ ARMS = ("safe", "risky")
 
 _COLUMNS = (
     *("prompt", "word", "count_safe", "count_risky", "rate_safe", "rate_risky"),
-    *("responses_safe", "responses_risky", "log_odds", "z", "p", "q"),
+    *("responses_safe", "responses_risky", "n_safe", "n_risky", "log_odds", "z", "p", "q"),
+    *("p_responses", "q_responses"),
 )
 _WORD = re.compile(r"[^\W\d_]{2,}(?:['\u2019][^\W\d_]+)?")
 
@@ -69,7 +73,8 @@ def compare_words(
     """Compares the words of safe-value and risky-value responses in each prompt.
 
     Args:
-        trials: Columns model, prompt, arm, response. Baseline responses only inform the prior.
+        trials: Columns model, prompt (the stratum), arm, response. Baseline responses only inform
+            the prior.
         scope: What the trials are of: "all", or a feature such as "L3/F12".
         prior: Weight of the background corpus (all arms of the prompt) as a share of its size.
         min_count: Occurrences in both arms together that a word needs to be compared.
@@ -116,6 +121,9 @@ def _prompt(rows: pd.DataFrame, prompt: str, prior: float, min_count: int) -> pd
     )
     delta, z = odds.delta[:-1], odds.z[:-1]
     p = 2 * special.ndtr(-np.abs(z))
+    n = {arm: np.full(len(names), (rows["arm"] == arm).sum()) for arm in ARMS}
+    with_safe, with_risky = _vector(safe_in, names), _vector(risky_in, names)
+    p_responses = fisher_p(with_safe, n["safe"], with_risky, n["risky"])
     return pd.DataFrame(
         {
             "prompt": prompt,
@@ -124,12 +132,16 @@ def _prompt(rows: pd.DataFrame, prompt: str, prior: float, min_count: int) -> pd
             "count_risky": count_risky,
             "rate_safe": 1000 * count_safe / safe.total(),
             "rate_risky": 1000 * count_risky / risky.total(),
-            "responses_safe": _vector(safe_in, names),
-            "responses_risky": _vector(risky_in, names),
+            "responses_safe": with_safe,
+            "responses_risky": with_risky,
+            "n_safe": n["safe"],
+            "n_risky": n["risky"],
             "log_odds": delta,
             "z": z,
             "p": p,
             "q": benjamini_hochberg(p),
+            "p_responses": p_responses,
+            "q_responses": benjamini_hochberg(p_responses),
         }
     )
 

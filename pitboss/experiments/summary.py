@@ -6,6 +6,8 @@ from typing import Any
 from pitboss.analysis.effects import CONTRASTS, causal_features
 from pitboss.analysis.outcomes import OUTCOMES, ROLES
 from pitboss.experiments import (
+    contexts,
+    descriptions,
     effects,
     features,
     findings,
@@ -163,10 +165,23 @@ def _words(study: Study, store: Store) -> list[Expected]:
     if not _tested(study, store):
         return []  # which words are due follows from the effects, and these are told to be missing
     unit = words.unit(study, store)
-    return [
+    steps = [
         Expected("words", "tokens", [unit.key], unit.rows),
         Expected("words", "words", [unit.key]),
     ]
+    if study.words.contexts:
+        steps.append(Expected("words", "contexts", [contexts.unit(study, store).key]))
+        # What was to be described follows from the contexts, and these are told to be missing.
+        if study.words.describe and all(step_done(store, step) for step in steps):
+            made = descriptions.units(study, store)
+            rows = sum(unit.rows or 0 for unit in made)
+            steps.append(Expected("words", "descriptions", [unit.key for unit in made], rows))
+    return steps
+
+
+def step_done(store: Store, step: Expected) -> bool:
+    """Whether every part of a step is there."""
+    return all(store.has(step.kind, key) for key in step.keys)
 
 
 def _persistent(study: Study, store: Store) -> list[Expected]:

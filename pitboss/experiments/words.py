@@ -33,20 +33,32 @@ def unit(study: Study, store: Store) -> Unit:
     Raises:
         Incomplete: The effects of the patching are not there yet.
     """
-    found = store.ref("effects", effects.key(study, store))
-    if found is None:
-        raise Incomplete("The patching's effects are not tested yet.")
-    causal = causal_features(store.read("effects", [found.key]).to_pandas())
+    pairs, found = causal(study, store)
     settings = study.words
     return Unit(
         experiment="words",
         kind="tokens",
         slug=f"{settings.model}/words",
-        identity={"effects": found.sha256, "words": settings.model_dump()},
-        rows=len(causal) * settings.top_tokens,
+        identity={
+            "effects": found.sha256,
+            "words": settings.model_dump(exclude={"contexts", "describe"}),
+        },
+        rows=len(pairs) * settings.top_tokens,
         beside=("words",),
-        payload=_Work(causal, found.key),
+        payload=_Work(pairs, found.key),
     )
+
+
+def causal(study: Study, store: Store) -> tuple[list[tuple[int, int]], PartRef]:
+    """(layer, feature) of every feature found causal, ascending, and the effects that say so.
+
+    Raises:
+        Incomplete: The effects of the patching are not there yet.
+    """
+    found = store.ref("effects", effects.key(study, store))
+    if found is None:
+        raise Incomplete("The patching's effects are not tested yet.")
+    return causal_features(store.read("effects", [found.key]).to_pandas()), found
 
 
 def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
@@ -67,6 +79,8 @@ def _words(study: Study, store: Store, causal: list[tuple[int, int]]) -> Rows:
         return []
     keys = [u.key for u in patching.all_units(study, store)]
     trials = effects.read_trials(study, store, keys)
+    # The states of a set are asked equally often in every arm, so the set is one stratum.
+    trials["prompt"] = trials["scene"]
     of_causal = pd.MultiIndex.from_frame(trials[["layer", "feature"]].fillna(-1).astype(int)).isin(
         causal
     )

@@ -84,6 +84,17 @@ class LoadedModel:
             )
         return ids
 
+    def encode_response(self, text: str) -> list[int]:
+        """Token ids of a stored response's text, to stand behind a prompt's: no special tokens.
+
+        A text can be written with other tokens than those by which the model once wrote it.
+        """
+        return _token_ids(self.tokenizer, text, special=False)
+
+    def show(self, ids: list[int]) -> str:
+        """Text of any token ids, special tokens included."""
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
     def decode(self, ids: list[int]) -> str:
         """Text of generated token ids, without special tokens."""
         return decode(self.tokenizer, ids)

@@ -25,6 +25,7 @@ from pitboss.store.schemas_results import (
 )
 from pitboss.store.schemas_screening import RANKING, SCREENING
 from pitboss.store.schemas_statistics import ADJUSTMENTS, FEATURES, STATISTICS, SUMS
+from pitboss.store.schemas_words import CONTEXTS, DESCRIPTIONS
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -48,6 +49,8 @@ KINDS: dict[str, Kind] = {
         PERSISTENT,
         PERSISTENT_EFFECTS,
         PERSISTENT_CONTRASTS,
+        CONTEXTS,
+        DESCRIPTIONS,
     )
 }
 SCHEMAS: dict[str, pa.Schema] = {name: kind.schema for name, kind in KINDS.items()}

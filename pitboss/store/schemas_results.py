@@ -201,9 +201,20 @@ WORDS = Kind(
         required(
             "log_odds", pa.float64(), "Log odds ratio with an informative prior, safe over risky."
         ),
-        required("z", pa.float64(), "log_odds over its standard deviation."),
+        required("n_safe", pa.int64(), "Safe-value responses."),
+        required("n_risky", pa.int64(), "Risky-value responses."),
+        required(
+            "z",
+            pa.float64(),
+            "log_odds over its standard deviation; words of one response "
+            "are no independent draws, so it ranks and does not test.",
+        ),
         required("p", pa.float64(), "Two-sided normal p of z."),
-        required("q", pa.float64(), "Benjamini-Hochberg over the words of this scope and prompt."),
+        required(
+            "q", pa.float64(), "Benjamini-Hochberg of p over this scope's and prompt's words."
+        ),
+        required("p_responses", pa.float64(), "Fisher's exact p of the responses with the word."),
+        required("q_responses", pa.float64(), "Benjamini-Hochberg of it, in the same family."),
     ),
     ("model", "scope", "prompt", "word"),
 )

@@ -23,6 +23,7 @@ from pitboss.studies.fields import (
     unique,
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
+from pitboss.studies.words import Contexts, Describe
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -423,3 +424,15 @@ class Words(Section):
 
     prior: Annotated[float, Field(gt=0)] = 0.01
     """Pseudo-count per word in the log-odds of word rates (Monroe et al. 2008)."""
+
+    contexts: Contexts | None = Contexts()
+    """Where each causal feature is most active in stored texts; null for not at all."""
+
+    describe: Describe | None = None
+    """Have a language model describe each causal feature; leave it out for none."""
+
+    @model_validator(mode="after")
+    def _descriptions_need_contexts(self) -> "Words":
+        if self.describe is not None and self.contexts is None:
+            raise ValueError("describe shows contexts to its writer, but contexts is null")
+        return self

@@ -169,6 +169,9 @@ class Study(Section):
         _subset("features.models", self.features.models, "games.models", self.games.models)
         _subset("patching.model", [self.patching.model], "features.models", self.features.models)
         _subset("words.model", [self.words.model], "patching.model", [self.patching.model])
+        describe = self.words.describe
+        if describe is not None and describe.url is None:
+            _subset("words.describe.model", [describe.model], "models", list(self.models))
         _subset("games.models", self.games.models, "floor.games", list(self.floor.games))
         _subset(
             "features.models", self.features.models, "floor.features", list(self.floor.features)

@@ -222,6 +222,12 @@ def _words(study: Study) -> Iterator[str]:
         "The plan names 441 causal features, which were chosen by the sign of two differences "
         "without a test; here the features found causal by this study's own tests are taken."
     )
+    describe = study.words.describe
+    if describe is not None and describe.url is not None:
+        yield (
+            f"Top tokens and contexts of the causal features, which quote prompts and responses, "
+            f"are sent to {describe.url}, whose model {describe.model} describes them."
+        )
 
 
 def _persistent(study: Study) -> Iterator[str]:

@@ -7,6 +7,7 @@ import yaml
 
 from deployments.settings import ROOT
 from pitboss.experiments import (
+    contexts,
     effects,
     features,
     games,
@@ -46,6 +47,7 @@ def settings(**sections: dict[str, Any]) -> dict[str, Any]:
     made = yaml.safe_load((ROOT / "studies" / "demo.yaml").read_text(encoding="utf-8"))
     del made["models"]["gemma"], made["floor"]["games"]["gemma"]
     made["name"] = "small"
+    made.pop("persistent", None)  # has tests of its own
     small: dict[str, dict[str, Any]] = {
         "games": {
             "models": [ALIAS],
@@ -67,7 +69,7 @@ def settings(**sections: dict[str, Any]) -> dict[str, Any]:
             "chunk": 16,
             "controls": {"random_features": 6, "random_directions": 6, "own_value": 2},
         },
-        "words": {"top_tokens": 10},
+        "words": {"top_tokens": 10, "contexts": {"top": 5, "texts": 60}},
     }
     for changes in (small, sections):
         for section, fields in changes.items():
@@ -94,6 +96,7 @@ def run_everything(study: Study, store: Store, lane: Lane) -> None:
         patching.run(lane, store, unit)
     effects.run(study, store)
     words.run(lane, store, words.unit(study, store))
+    contexts.run(lane, store, contexts.unit(study, store))
     for unit in screening.units(study, store) if study.screening else ():
         screening.run(lane, store, unit)
     if study.screening:

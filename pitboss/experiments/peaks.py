@@ -1,0 +1,121 @@
+"""The most active places of features in texts, streaming: no other activation is kept.
+
+Every text runs alone through the model, without padding, and the blocks' outputs are taken at the
+hook point at which features are measured and patched.
+
+Two texts with the same beginning have the same activations there. So the texts are put in the order
+of their tokens, and of each only what it does not share with the one before is looked at: every
+distinct beginning counts once. The first token, the BOS, is left out: its state is the same in all
+texts, and much larger than any other.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pitboss.models.hooks import block_outputs
+from pitboss.models.loading import LoadedModel
+from pitboss.saes.bank import FeatureBank
+
+
+class Text(NamedTuple):
+    """Token ids of a prompt and its response; how many are the prompt's; where it is stored."""
+
+    tokens: tuple[int, ...]
+    prompt: int
+    source: str
+
+
+class _Best:
+    """The most active places of n features, streaming: [n, top] each, most active first.
+
+    Attributes:
+        values: float32, 0 where there is none yet.
+        text, position: int64.
+    """
+
+    def __init__(self, n: int, top: int) -> None:
+        self.values = np.zeros((n, top), np.float32)
+        self.text, self.position = np.zeros((2, n, top), np.int64)
+
+    def add(self, values: NDArray[np.float32], position: NDArray[np.int64], text: int) -> None:
+        """One text's largest activation of each feature [n], and where; equal ones come later."""
+        for i in np.flatnonzero(values > self.values[:, -1]):
+            at = int(np.searchsorted(-self.values[i], -values[i], side="right"))
+            for kept, new in (
+                (self.values, values[i]),
+                (self.text, text),
+                (self.position, position[i]),
+            ):
+                kept[i, at + 1 :] = kept[i, at:-1].copy()
+                kept[i, at] = new
+
+
+@torch.inference_mode()
+def most_active(
+    loaded: LoadedModel, bank: FeatureBank, texts: Sequence[Text], top: int
+) -> tuple[list[list[tuple[float, Text, int]]], int]:
+    """The most active places of every feature of a bank.
+
+    Returns:
+        For each feature (activation, text, position), the most active first; and how many tokens
+        were looked at.
+    """
+    ordered = sorted(texts)
+    best = _Best(len(bank), top)
+    here = bank.to(loaded.device)
+    layers = {
+        layer: (here.layer == layer).nonzero()[:, 0] for layer in sorted(set(bank.layer.tolist()))
+    }
+    read, before = 0, tuple[int, ...]()
+    for number, text in enumerate(ordered):
+        new = max(1, _shared(text.tokens, before))
+        before = text.tokens
+        if new >= len(text.tokens):
+            continue
+        read += len(text.tokens) - new
+        largest = np.zeros(len(bank), np.float32)
+        place = np.zeros(len(bank), np.int64)
+        for layer, x in residuals(loaded, text.tokens, layers).items():
+            rows = layers[layer]
+            activation, at = activations(here.rows(rows), x[new:]).max(dim=0)
+            largest[rows.cpu().numpy()] = activation.cpu().numpy()
+            place[rows.cpu().numpy()] = at.cpu().numpy() + new
+        best.add(largest, place, number)
+    found = [
+        [
+            (float(value), ordered[text], int(position))
+            for value, text, position in zip(*line, strict=True)
+            if value > 0
+        ]
+        for line in zip(best.values, best.text, best.position, strict=True)
+    ]
+    return found, read
+
+
+def residuals(
+    loaded: LoadedModel, tokens: Sequence[int], layers: Iterable[int]
+) -> dict[int, torch.Tensor]:
+    """Residual streams of one text alone after each layer's block, float32 [tokens, d_model]."""
+    decoder: Any = loaded.model.model
+    ids = torch.tensor([list(tokens)], device=loaded.device)
+    with block_outputs(loaded) as outputs:
+        decoder(input_ids=ids, use_cache=False)
+    return {layer: outputs[layer][0].float() for layer in layers}
+
+
+def activations(bank: FeatureBank, x: torch.Tensor) -> torch.Tensor:
+    """Activations [tokens, n] of n features of one layer, by `FeatureBank.activation`'s formula."""
+    v = x @ bank.enc.T + bank.shift
+    return torch.relu(bank.scale * v + bank.bias) * (v > bank.threshold)
+
+
+def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    """Tokens with which both begin."""
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))

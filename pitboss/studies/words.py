@@ -1,0 +1,68 @@
+"""Exp3 in a study file: the contexts of a feature, and what writes its description."""
+
+import ipaddress
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from pitboss.studies.fields import Section
+
+Some = Annotated[int, Field(ge=1)]
+
+
+def _server(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        raise ValueError("write the server's base URL, such as https://api.openai.com/v1")
+    if parts.scheme == "http" and not _local(parts.hostname):
+        raise ValueError("another machine is asked by https only: the key and the texts go there")
+    return url.rstrip("/")
+
+
+def _local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Contexts(Section):
+    """Where in stored texts a feature is most active."""
+
+    top: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Contexts kept of each feature, the most active ones, one of a text at most."""
+
+    texts: Some = 2000
+    """Stored responses, with their prompts, that are read: those of the patching's baseline first,
+    then the games' in an order of their own. Equal ones count once."""
+
+    around: Annotated[int, Field(ge=0, le=200)] = 24
+    """Tokens shown before and behind the one at which it is active."""
+
+
+class Describe(Section):
+    """A description of each causal feature, written by a language model."""
+
+    url: Annotated[str, AfterValidator(_server)] | None = None
+    """Base URL of an OpenAI-compatible server, such as http://localhost:8000/v1. Empty: one of the
+    study's own models writes."""
+
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    """The model, by the server's name for it, or by the study's where there is no server."""
+
+    key_variable: Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"
+    """Environment variable with the server's key. A study holds no key; where the variable is not
+    set, none is sent."""
+
+    tokens: Some = 20
+    """Top tokens that are shown to the writer."""
+
+    contexts: Some = 10
+    """Contexts that are shown to the writer."""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 80
+    """Longest description, in tokens."""
+
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
+    """How long the server may take for one description."""
