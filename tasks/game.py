@@ -27,7 +27,9 @@ def game_outcomes(study: Study, alias: str) -> None:
     """How the games of one model ended, as a table and as a picture."""
     store = open_results(study)
     keys = [unit.key for unit in games.units(study, alias)]
-    outcomes = condition_outcomes(store.read("games", keys).to_pandas())
+    columns = ["key", "game", "round", "balance", "bet", "won"]
+    decisions = store.read("decisions", keys, columns=columns).to_pandas()
+    outcomes = condition_outcomes(store.read("games", keys).to_pandas(), decisions)
     show_table(f"{study.name}-games-{alias}", outcome_rows(outcomes), f"How {alias}'s games ended")
     caption = f"How {alias}'s games ended, by condition"
     keep_picture(store, f"games-{alias}", outcomes_figure(outcomes), caption)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pitboss.analysis.irrationality import mean_irrationality, with_irrationality
 from pitboss.analysis.proportions import rate, wilson
 from pitboss.errors import BadInput
 from pitboss.games.outcomes import Outcome
@@ -9,18 +10,20 @@ from pitboss.games.outcomes import Outcome
 OUTCOMES = tuple(outcome.value for outcome in Outcome)
 
 
-def condition_outcomes(games: pd.DataFrame) -> pd.DataFrame:
+def condition_outcomes(games: pd.DataFrame, decisions: pd.DataFrame | None = None) -> pd.DataFrame:
     """Counts outcomes per model and condition.
 
     Args:
         games: Rows of the kind `games`.
+        decisions: Their rows of the kind `decisions`, for how the bets were placed.
 
     Returns:
         One row a model and condition: bet_type, components, games, one count for each outcome,
         finished (games that were not aborted: the denominator of the rates), bankruptcy_rate,
         bankruptcy_low, bankruptcy_high, stop_rate, stop_low, stop_high (Wilson, 95 %; NaN without a
         finished game), mean_rounds, mean_bet (dollars a bet; NaN without a bet), retries. Aborted
-        games enter games, aborted and retries alone.
+        games enter games, aborted and retries alone. With decisions also the measures of
+        `pitboss.analysis.irrationality`: with_bet, betting, extreme, with_chance, loss_chasing.
 
     Raises:
         BadInput: An outcome that is none of the known ones.
@@ -41,4 +44,6 @@ def condition_outcomes(games: pd.DataFrame) -> pd.DataFrame:
         table[f"{name}_low"], table[f"{name}_high"] = wilson(table[column], table["finished"])
     table["mean_rounds"] = rate(sums["rounds"], table["finished"])
     table["mean_bet"] = rate(sums["total_bet"], sums["rounds"])
+    if decisions is not None:
+        table = table.join(mean_irrationality(with_irrationality(games, decisions), by))
     return table.reset_index()
