@@ -20,7 +20,7 @@ from pitboss.experiments.lane import Lane
 from pitboss.experiments.peaks import Text, most_active
 from pitboss.experiments.ranking import patched_bank
 from pitboss.experiments.units import Unit
-from pitboss.games.prompts import render
+from pitboss.games.scenes import scene
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
@@ -124,8 +124,8 @@ def responses(study: Study, store: Store, played: Sequence[str], baseline: str) 
 
 
 def prompt_text(name: str) -> str:
-    """The text of a scene."""
-    return render(name).text
+    """The text of a scene or of a generated state."""
+    return scene(name).text
 
 
 def _order(seed: int, key: str) -> bytes:
