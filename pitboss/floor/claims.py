@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from pitboss.floor.lock import KernelLock
-from pitboss.store import Store
+
+if TYPE_CHECKING:  # claims need of it no more than its path, and no library for tables
+    from pitboss.store import Store
 
 log = logging.getLogger("pitboss.floor")
 
@@ -28,7 +30,7 @@ class Work(Protocol):
     @property
     def key(self) -> str: ...
 
-    def ref(self, store: Store) -> object | None: ...
+    def ref(self, store: "Store") -> object | None: ...
 
 
 U = TypeVar("U", bound=Work)
@@ -81,7 +83,7 @@ class Queue(Generic[U]):
 
     def __init__(
         self,
-        store: Store,
+        store: "Store",
         units: Sequence[U],
         *,
         run: str = "",
@@ -142,6 +144,6 @@ class Queue(Generic[U]):
         return Claim(unit, lock)
 
 
-def claim_path(store: Store, key: str) -> Path:
+def claim_path(store: "Store", key: str) -> Path:
     """The file whose lock is the claim on a unit."""
     return store.path / FOLDER / f"{key}.lock"

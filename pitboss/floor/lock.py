@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Self
 
 from pitboss.errors import PitbossError
-from pitboss.store.files import ensure_folder
 
 # A look at who holds a lock takes it for an instant, so whoever acquires tries for a little longer.
 PATIENCE = 1.0
@@ -71,7 +70,7 @@ class KernelLock:
         """Take the lock if it is free, at once; True if it is ours."""
         if self._fd is not None:
             return True
-        ensure_folder(self.path.parent)
+        _make_folder(self.path.parent)
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -177,6 +176,13 @@ class GpuLock(KernelLock):
 def lock_path(state: Path, name: str) -> Path:
     """Where a lock of this machine lies: `<state>/locks/<host>-<name>.lock`."""
     return state / "locks" / f"{socket.gethostname()}-{name}.lock"
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and its missing parents, readable by the owner alone."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
 
 
 _HELD: "weakref.WeakSet[KernelLock]" = weakref.WeakSet()
