@@ -32,15 +32,8 @@ def run(study: Study, store: Store) -> list[dict[str, Any]]:
     Raises:
         Incomplete: Runs or their effects are missing.
     """
-    keys = [unit.key for unit in patching.all_units(study, store)]
-    trials = with_original_reader(effects.read_trials(study, store, keys))
-    if study.patching.reader.startswith("original-"):
-        # The upper steps need a reader that makes nothing up; the study's own effects have none.
-        honest = _read_by(HONEST_READER, trials)
-        trials = trials.assign(decision=honest["decision"], amount=honest["amount"])
-        tested = tests_of(trials, study.patching.fdr)
-    else:
-        tested = store.read("effects", [effects.key(study, store)]).to_pandas()
+    trials, tested = honest(study, store)
+    trials = with_original_reader(trials)
     steps = ladder(
         trials,
         tested,
@@ -51,6 +44,22 @@ def run(study: Study, store: Store) -> list[dict[str, Any]]:
     rows = as_rows(steps)
     store.write_json(LADDER, rows)
     return rows
+
+
+def honest(study: Study, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All runs and their effects, by a reader that makes nothing up.
+
+    Raises:
+        Incomplete: Runs or their effects are missing.
+    """
+    keys = [unit.key for unit in patching.all_units(study, store)]
+    store.coverage("trials", keys).require()
+    trials = effects.read_trials(study, store, keys)
+    if not study.patching.reader.startswith("original-"):
+        return trials, store.read("effects", [effects.key(study, store)]).to_pandas()
+    read = _read_by(HONEST_READER, trials)
+    trials = trials.assign(decision=read["decision"], amount=read["amount"])
+    return trials, tests_of(trials, study.patching.fdr)
 
 
 def with_original_reader(trials: pd.DataFrame) -> pd.DataFrame:
@@ -89,8 +98,6 @@ def delta_effects(study: Study, store: Store) -> pd.DataFrame | str:
     settings = study.patching.model_copy(update={"mode": "delta"})
     twin = study.model_copy(update={"name": name, "patching": settings})
     try:
-        other = Store.open(folder)
-        key = effects.key(twin, other)
+        return honest(twin, Store.open(folder))[1]
     except PitbossError:
         return missing
-    return other.read("effects", [key]).to_pandas() if other.has("effects", key) else missing
