@@ -252,7 +252,7 @@ def words_figure(words: pd.DataFrame, top: int = 12) -> bytes:
         rows = words[words["prompt"] == prompt].sort_values("z")
         risky, safe = rows[rows["z"] < 0].head(top), rows[rows["z"] > 0].tail(top)
         shown = pd.concat([risky, safe])
-        bold = shown["q"] <= 0.05
+        bold = shown["q_responses"] <= 0.05
         colours = np.where(shown["z"] > 0, SAFE, RISKY)
         bars = axis.barh(np.arange(len(shown)), shown["z"], color=colours, height=0.75)
         for bar, solid in zip(bars, bold, strict=True):

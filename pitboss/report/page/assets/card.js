@@ -77,7 +77,7 @@ function armsTable(i) {
 function examples(details) {
   if (!details.examples || !details.examples.length) return [];
   return [el("h3", {}, t("card.examples")), el("p", { class: "quiet" }, t("card.noise")), ...details.examples.map((example) => el("div", {},
-    el("p", {}, el("code", {}, example.prompt + " · " + example.noise)),
+    el("p", {}, el("code", {}, example.noise.startsWith(example.prompt) ? example.noise : example.prompt + " · " + example.noise)),
     el("div", { class: "answers" }, example.runs.map((run) => el("div", { class: "answer " + run.decision },
       el("h4", {}, say.arm(run.arm) + (run.value === null ? "" : " (" + small(run.value) + ")"), el("em", {}, known("decision." + run.decision, run.decision))),
       el("pre", {}, run.text[0], run.text[1] ? el("mark", {}, run.text[1]) : null, run.text[2], run.more ? el("span", { class: "quiet" }, "\n" + t("card.more", { n: run.more })) : null))))))];

@@ -16,7 +16,7 @@ const figures = {
         width: across, height: 340,
         x: { domain: [-100, 100], label: t("axis.points"), labelAnchor: "center", labelArrow: "none" },
         y: { domain: [0, top * 1.06], label: "−log₁₀ p", grid: true, labelArrow: "none" },
-        r: { range: [2.5, 13], domain: [1, Math.max(30, d3.max(dots, (d) => d.n))] },
+        r: { range: [3.5, 14], domain: [1, Math.max(30, d3.max(dots, (d) => d.n))] },
         marks: [
           Plot.ruleX([0], { stroke: "var(--line)" }),
           Plot.dot(here.filter((d) => d.r === "feature"), { x: "x", y: "y", r: "n", fill: colour, fillOpacity: 0.75, stroke: "var(--paper)", strokeWidth: 0.5 }),

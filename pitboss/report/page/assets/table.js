@@ -64,7 +64,7 @@ function featureTable(place) {
     const head = shown.map((column) => el("th", { class: column.right ? "right" : null, "data-column": column.key, scope: "col",
       "aria-sort": state.sort !== column.key ? null : state.down ? "descending" : "ascending" },
     el("button", { type: "button", onclick: () => sortBy(column.key) }, column.label)));
-    const lines = here.map((i) => el("tr", {}, shown.map((column) => el("td", { class: column.right ? "right" : column.key }, column.cell(i)))));
+    const lines = here.map((i) => el("tr", {}, shown.map((column) => el("td", { class: column.right ? "right" : "of-" + column.key }, column.cell(i)))));
     body.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, lines)));
     if (!kept.length) body.append(el("p", { class: "quiet" }, t("table.empty")));
     pages.replaceChildren(

@@ -19,6 +19,8 @@ RUNS = [
 ]  # fmt: skip
 LONGEST = 1500
 """Characters of a response that a card shows; it says how many more there are."""
+BEFORE, AFTER = 240, 120
+"""Characters around an active token; the whole text is where `source` says."""
 Scene = dict[tuple[str, str], dict[str, Any]]
 """(prompt, noise) -> arm -> run."""
 TOKENS, CONTEXTS, WORDS, EXAMPLES = 12, 6, 8, 2
@@ -34,7 +36,9 @@ def arms(book: Book, ordered: pd.DataFrame, detailed: pd.DataFrame) -> dict[str,
     at = np.array([place.get(pair, -1) for pair in _names(rows)])
     keep = (at >= 0) & ((rows["outcome"] == "stop").to_numpy() | (at < len(detailed)))
     rows = rows[keep].assign(at=at[keep])
-    rows = rows.sort_values(["at", "prompt", "phase", "outcome", "contrast"], kind="stable")
+    # Discovery before confirmation, safe against risky before the others: Z to A, as it happens.
+    by = ["at", "prompt", "phase", "outcome", "contrast"]
+    rows = rows.sort_values(by, ascending=[True, True, False, True, False], kind="stable")
     made: dict[str, Any] = {"at": column(rows["at"])}
     for name in ("prompt", "phase", "outcome", "contrast"):
         names = sorted(set(rows[name]))
@@ -90,8 +94,16 @@ def _tokens(book: Book) -> dict[str, Any]:
 
 def _contexts(book: Book) -> dict[str, Any]:
     groups = _grouped(book.tables.frame("contexts"), ["rank"], CONTEXTS)
-    return {key: [[plain(r.activation, 3), r.before, r.token, r.after, r.source]
+    return {key: [[plain(r.activation, 3), _tail(r.before), r.token, _head(r.after), r.source]
                   for r in rows.itertuples()] for key, rows in groups.items()}  # fmt: skip
+
+
+def _tail(text: str) -> str:
+    return text if len(text) <= BEFORE else "…" + text[-BEFORE:]
+
+
+def _head(text: str) -> str:
+    return text if len(text) <= AFTER else text[:AFTER] + "…"
 
 
 def _screening(book: Book) -> dict[str, Any]:
@@ -130,8 +142,11 @@ def _words(book: Book) -> dict[str, Any]:
     own = frame[frame["scope"] != "all"]
     own = own.assign(size=-own["z"].abs()).sort_values(["scope", "size", "prompt", "word"])
     return {
-        str(scope): [[r.prompt, r.word, plain(r.z, 3), plain(r.q, 3), int(r.count_safe),
-                      int(r.count_risky)] for r in rows.head(WORDS).itertuples()]
+        str(scope): [
+            [r.prompt, r.word, plain(r.z, 3), plain(r.q_responses, 3), int(r.responses_safe),
+             int(r.responses_risky)]
+            for r in rows.head(WORDS).itertuples()
+        ]
         for scope, rows in own.groupby("scope")
     }  # fmt: skip
 

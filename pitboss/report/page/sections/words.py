@@ -17,7 +17,7 @@ def build(book: Book) -> Section | None:
     if pooled.empty:
         return None
     data = [bar for _, rows in pooled.groupby("prompt") for bar in bars(rows)]
-    differ = int((pooled["q"] <= 0.05).sum())
+    differ = int((pooled["q_responses"] <= 0.05).sum())
     context = {"words": shown(len(pooled)), "differ": shown(differ)}
     return Section("words", context, {"words": data})
 
@@ -27,7 +27,7 @@ def bars(rows: pd.DataFrame) -> list[dict[str, object]]:
     ranked = rows.sort_values(["z", "word"])
     ends = pd.concat([ranked[ranked["z"] < 0].head(TOP), ranked[ranked["z"] > 0].tail(TOP)])
     return [
-        {"p": row.prompt, "w": row.word, "z": plain(row.z), "q": plain(row.q),
-         "s": int(row.count_safe), "r": int(row.count_risky)}
+        {"p": row.prompt, "w": row.word, "z": plain(row.z), "q": plain(row.q_responses),
+         "s": int(row.responses_safe), "r": int(row.responses_risky)}
         for row in ends.itertuples()
     ]  # fmt: skip

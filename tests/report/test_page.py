@@ -1,0 +1,150 @@
+"""The page is the same each time, safe with hostile texts, and complete in both languages."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pitboss.report.page import render
+from pitboss.report.page.data import script_json
+from pitboss.report.page.strings import HERE, said, texts
+from pitboss.store import Store
+from tests.report import study
+from tests.store.samples import store as empty_store
+
+BLOCK = re.compile(r'<script type="application/json" id="data-(\w+)">(.*?)</script>', re.S)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return study.make(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def page(store: Store) -> str:
+    return render.page(store)
+
+
+def blocks(page: str) -> dict[str, Any]:
+    return {name: json.loads(text) for name, text in BLOCK.findall(page)}
+
+
+def test_the_same_files_give_the_same_bytes(store: Store, page: str) -> None:
+    assert render.page(Store.open(store.path)) == page
+    assert render.write(store).read_text() == page
+    assert [problem for problem in store.verify() if not problem.harmless] == []
+
+
+def test_texts_of_models_stay_texts(page: str) -> None:
+    assert study.HOSTILE not in page and "<script>window.broken" not in page
+    answers = [run["text"] for card in blocks(page)["details"].values()
+               for example in card["examples"] for run in example["runs"]]  # fmt: skip
+    assert any(study.HOSTILE in "".join(parts) for parts in answers)
+    assert json.loads(script_json("</script>\u2028<!--&")) == "</script>\u2028<!--&"
+    assert not set("<>&\u2028") & set(script_json("</script>\u2028<!--&"))
+    shown = said("headline.of", hits="<b>", tested=1)
+    assert "<b>" not in shown and "&lt;b&gt;" in shown
+
+
+def test_only_the_pages_own_scripts_may_run_and_nothing_is_loaded(page: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy and policy[1].startswith("default-src &#39;none&#39;;")
+    running = re.findall(r"<script>(.*?)</script>", page, re.S)
+    libraries = re.findall(r'<script type="text/plain" class="library">(.*?)</script>', page, re.S)
+    assert len(running) == 1 and len(libraries) == 2
+    for text in (*running, *libraries):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"sha256-{digest}" in policy[1]
+    vendor = (HERE / "assets/vendor/README.md").read_text()
+    for file in sorted((HERE / "assets/vendor").glob("*.js")):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in vendor
+    assert not re.findall(r'(?:src|href)="(?!#)', page)
+
+
+def test_both_languages_say_everything(page: str) -> None:
+    english, korean = texts("en"), texts("ko")
+    assert set(english) == set(korean)
+    for key in english:
+        braces = [sorted(re.findall(r"\{(\w+)\}", language[key])) for language in (english, korean)]
+        assert braces[0] == braces[1], key
+        assert english[key].strip() and korean[key].strip()
+    scripts = "".join(file.read_text() for file in sorted((HERE / "assets").glob("*.js")))
+    asked = set(re.findall(r'\bt\("([\w.]+)"[,)]', scripts))
+    for file in sorted((HERE / "templates").glob("*.html")):
+        asked |= set(re.findall(r"\bt\('([\w.]+)'[,)]", file.read_text()))
+    assert len(asked) > 100 and asked <= set(english)
+    used = scripts + "".join(p.read_text() for p in sorted((HERE / "templates").glob("*.html")))
+    for key in english:
+        group = key.rpartition(".")[0] + "."
+        known = f"'{key}'" in used or f'"{key}"' in used or f'"{group}" +' in used
+        own = key.endswith(".title") or f"'{group}' ~" in used or key.startswith("plot.")
+        assert known or own, f"nobody says {key}"
+    shown = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
+    assert shown.count('<span lang="en">') == shown.count('<span lang="ko">') > 100
+
+
+def test_tables_of_the_browser_are_the_studys_rows(store: Store, page: str) -> None:
+    found = blocks(page)
+    findings = pd.read_parquet(store.path / "findings.parquet").set_index(["layer", "feature"])
+    columns = found["features"]
+    assert len(columns["layer"]) == len(findings) == 48
+    for i, name in enumerate(zip(columns["layer"], columns["feature"], strict=True)):
+        row = findings.loc[name]
+        assert columns["causal"][i] == row["causal"]
+        assert columns["q"][i] == pytest.approx(row["q"], rel=1e-3)
+    assert columns["causal"] == sorted(columns["causal"], reverse=True)
+    dots = sum(dot["n"] for dot in found["volcano"]["dots"] if dot["r"] == "feature")
+    effects = pd.read_parquet(store.path / "effects.parquet")
+    assert dots == len(effects.query(
+        "role == 'feature' and contrast == 'safe_vs_risky' and outcome == 'stop' "
+        "and status == 'tested'"))  # fmt: skip
+    arms = found["arms"]
+    feature_rows = effects[effects["role"] == "feature"]
+    assert len(arms["at"]) == len(feature_rows)
+    assert sum(n or 0 for n in arms["n_a"]) == feature_rows["n_a"].sum()
+
+
+def test_answers_side_by_side_share_their_noise_and_mark_what_decided(
+    store: Store, page: str
+) -> None:
+    trials = pd.read_parquet(store.path / "trials.parquet")
+    examples = blocks(page)["details"]["L2/F0"]["examples"]
+    assert [run["arm"] for run in examples[0]["runs"]] == ["baseline", "safe", "risky"]
+    for example in examples:
+        for run in example["runs"]:
+            rows = trials[(trials["noise"] == example["noise"]) & (trials["arm"] == run["arm"])]
+            if run["arm"] != "baseline":
+                rows = rows[(rows["layer"] == 2) & (rows["feature"] == 0)]
+                rows = rows[rows["role"] == "feature"]
+            [row] = rows.to_dict("records")
+            assert "".join(run["text"]) == row["response"] and run["decision"] == row["decision"]
+            assert run["text"][1] == row["response"][row["read_start"] : row["read_end"]]
+
+
+def test_a_study_without_effects_says_so_and_one_without_patching_too(tmp_path: Path) -> None:
+    small = {"layers": 2, "per_layer": 3, "controls": 3, "screened": 20}
+    none = render.page(study.make(tmp_path / "none", null=True, **small))
+    assert "No effect was found" in none and "효과가 발견되지 않았습니다" in none
+    begun = render.page(empty_store(tmp_path / "begun"))
+    assert "Patching has not been run to its end" in begun
+    assert "<figure" not in begun and "Not part of this study" in begun
+
+
+def test_what_is_missing_or_cut_is_said(tmp_path: Path) -> None:
+    other = study.make(tmp_path, layers=1, per_layer=1, controls=1, screened=10)
+    summary = other.read_json("summary.json")
+    other.write_json("summary.json", {**summary, "problems": ["patching/trials: <1> missing"]})
+    file = other.path / "trials.parquet"
+    trials = pd.read_parquet(file)
+    trials["response"] = trials["response"] + "x" * 2000
+    trials.to_parquet(file)
+    page = render.page(other)
+    head = page[: page.index('<section id="ran">')]
+    assert "patching/trials: &lt;1&gt; missing" in head
+    run = blocks(page)["details"]["L0/F0"]["examples"][0]["runs"][0]
+    assert len("".join(run["text"])) + run["more"] > 2000 and run["more"] > 500

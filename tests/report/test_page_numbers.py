@@ -1,0 +1,143 @@
+"""Every number that the page puts forward, counted again from the files by other code."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scipy.stats import beta
+
+from pitboss.report.page import render
+from tests.report import study
+
+SPAN = re.compile(r'data-number="([^"]+)" data-value="([^"]*)"')
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    store = study.make(tmp_path_factory.mktemp("numbers"))
+    found: dict[str, str] = {}
+    for key, value in SPAN.findall(render.page(store)):
+        assert found.setdefault(key, value) == value, f"{key} is said twice, with two values"
+    return store.path, found
+
+
+def pairs(frame: pd.DataFrame) -> int:
+    return len(set(zip(frame["layer"], frame["feature"], strict=True)))
+
+
+def exact(hits: int, of: int) -> str:
+    """Clopper and Pearson's interval by the quantiles of the beta distribution."""
+    low = beta.ppf(0.025, hits, of - hits + 1) if hits else 0.0
+    high = beta.ppf(0.975, hits + 1, of - hits) if hits < of else 1.0
+    return f"{low:.6f} {high:.6f}"
+
+
+def recount(path: Path) -> dict[str, Any]:
+    """The numbers by their keys."""
+
+    def rows(kind: str, query: str) -> pd.DataFrame:
+        return pd.read_parquet(path / f"{kind}.parquet").query(query)
+
+    stop = "contrast == 'safe_vs_risky' and outcome == 'stop' and phase == 'discovery'"
+    tests = rows("effects", stop)
+    features = tests.query("role == 'feature'")
+    cut = features.loc[features["significant"], "p"].max()
+    stands = tests["unreadable_arm"].isna() | (tests["p_worst"] <= cut)
+    hits = tests[tests["significant"] & stands]
+    causal, patched = pairs(hits.query("role == 'feature'")), pairs(features)
+    found = pd.read_parquet(path / "findings.parquet")
+    said: dict[str, Any] = {
+        "tested": pairs(features.query("status == 'tested'")),
+        "patched": patched,
+        "causal": causal,
+        "share": causal / patched,
+        "share.interval": exact(causal, patched),
+        "confirmation.asked": sum(value is not None for value in found["confirmed"]),
+        "confirmation.found": sum(value is True for value in found["confirmed"]),
+        "runs": len(pd.read_parquet(path / "trials.parquet")),
+        "runs.none": len(rows("trials", "decision == 'none'")),
+    }
+    both, of_both = 0, 0
+    for role in ("random_feature", "random_direction"):
+        hit = pairs(hits[hits["role"] == role])
+        of = pairs(tests[tests["role"] == role])
+        both, of_both = both + hit, of_both + of
+        said |= {
+            f"false_positive.{role}.hits": hit,
+            f"false_positive.{role}.tested": of,
+            f"false_positive.{role}.rate": hit / of,
+            f"false_positive.{role}.interval": exact(hit, of),
+        }
+    most = float(exact(both, of_both).split()[1])
+    said["expected_false"] = min(both / of_both * patched, float(causal))
+    said["expected_false_high"] = min(most * patched, causal)
+    for prompt in ("exp2/safe", "exp2/risky"):
+        base = rows("trials", f"role == 'baseline' and scene == '{prompt}' and decision != 'none'")
+        said[f"baseline.{prompt}.n"] = len(base)
+        said[f"baseline.{prompt}.stops"] = int((base["decision"] == "stop").sum())
+    screened = pd.read_parquet(path / "ranking.parquet")
+    said["screened"], said["screened.moved"] = len(screened), int((~screened["unchanged"]).sum())
+    return said | games(path) | readers(path) | excluded(path)
+
+
+def games(path: Path) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    played = pd.read_parquet(path / "games.parquet").query("experiment == 'games'")
+    for (model, bets), rows in played.groupby(["model", "bet_type"]):
+        outcomes = list(rows["outcome"])
+        said |= {
+            f"games.{model}.{bets}.games": len(outcomes),
+            f"games.{model}.{bets}.bankrupt": outcomes.count("bankruptcy"),
+            f"games.{model}.{bets}.stopped": outcomes.count("voluntary_stop"),
+            f"games.{model}.{bets}.aborted": outcomes.count("aborted"),
+        }
+    return said
+
+
+def readers(path: Path) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for step in json.loads((path / "ladder.json").read_text()):
+        said[f"ladder.{step['step']}"] = step["count"]
+    for cell in json.loads((path / "readers.json").read_text()):
+        key = f"readers.{cell['prompt']}"
+        for name in (key, f"{key}.same", f"{key}.stops"):
+            said.setdefault(name, 0)
+        said[key] += cell["responses"]
+        said[f"{key}.same"] += cell["responses"] * (cell["old"] == cell["read"])
+        wrong = cell["old"] == "stop" and cell["read"] != "stop"
+        said[f"{key}.stops"] += cell["responses"] * wrong
+    return said
+
+
+def excluded(path: Path) -> dict[str, Any]:
+    def reasons(kind: str, query: str) -> dict[str, Any]:
+        counts = pd.read_parquet(path / f"{kind}.parquet").query(query)["reason"].value_counts()
+        return {f"excluded.{kind}.{reason}": number for reason, number in counts.items()}
+
+    untested = "status != 'tested' and contrast == 'safe_vs_risky' and outcome == 'stop'"
+    return {
+        **reasons("effects", f"{untested} and role == 'feature'"),
+        **reasons("trials", "decision == 'none'"),
+        **reasons("games", "outcome == 'aborted'"),
+    }
+
+
+def same(shown: str, value: Any) -> bool:
+    if isinstance(value, str):
+        ends = [[float(x) for x in text.split()] for text in (shown, value)]
+        return ends[0] == pytest.approx(ends[1], abs=2e-6)
+    return float(shown) == pytest.approx(float(value), abs=1e-6)
+
+
+def test_every_number_is_what_the_files_say(made: tuple[Path, dict[str, str]]) -> None:
+    path, shown = made
+    expected = recount(path)
+    assert set(shown) == set(expected)
+    wrong = {
+        key: (shown[key], expected[key]) for key in shown if not same(shown[key], expected[key])
+    }
+    assert not wrong
+    assert float(shown["causal"]) == 4 and float(shown["confirmation.found"]) == 3
