@@ -12,7 +12,6 @@ from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_byt
 from pitboss.engine.pressure import Pressure, model_to_device
 from pitboss.floor.guard import Footprint, Thresholds, admit
 from pitboss.floor.watcher import Watcher, nvml_headroom
-from pitboss.games.conditions import COMPONENTS, Condition
 from pitboss.games.prompts import PROMPTS, Round, State, render
 from pitboss.models.checks import (
     Check,
@@ -210,12 +209,7 @@ class Lane:
     def longest_game_prompt(self, prompt: str) -> int:
         """Tokens of a prompt with every component, a full history and seven-digit balances."""
         rounds = tuple(Round(n, 1_000_000, False, 9_000_000) for n in range(91, 100))
-        if prompt == "exp5/original":
-            condition = Condition("", "variable")
-        else:
-            condition = Condition(COMPONENTS, "variable")
-        assert PROMPTS[prompt].needs_state
-        text = render(prompt, State(condition, 9_000_000, rounds)).text
+        text = render(prompt, State(PROMPTS[prompt].fullest, 9_000_000, rounds)).text
         return len(self.loaded.encode(text))
 
 

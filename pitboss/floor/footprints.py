@@ -5,7 +5,6 @@ an allowance: `engine.memory_gb` of the study, or 25 GB, which the plan gives ea
 """
 
 from pitboss.errors import BadInput
-from pitboss.games.conditions import COMPONENTS, Condition
 from pitboss.games.prompts import PROMPTS, Round, State, render
 from pitboss.games.scenes import SHARED_PROMPTS, scene, state_names
 from pitboss.models.catalogue import sae_release
@@ -85,8 +84,7 @@ def _longest(prompt: str) -> str:
     if not PROMPTS[prompt].needs_state:
         return render(prompt).text
     rounds = tuple(Round(n, 1_000_000, False, 9_000_000) for n in range(91, 100))
-    components = "" if prompt == "exp5/original" else COMPONENTS
-    return render(prompt, State(Condition(components, "variable"), 9_000_000, rounds)).text
+    return render(prompt, State(PROMPTS[prompt].fullest, 9_000_000, rounds)).text
 
 
 def _sae(study: Study, model: str) -> int:

@@ -3,8 +3,9 @@
 The texts are those of the original study (arXiv 2509.22818, public code at
 https://github.com/iamseungpil/llm-addiction): ``exp0/planned`` from
 ``experiment_0_restart_corrected.py``, ``exp0/role`` from its later version with a role
-instruction, ``exp2/*`` from ``experiment_2_final_correct.py`` and ``exp5/original`` from
-``multiround_patching.py``. Changing one letter means a new version number.
+instruction, ``exp2/safe`` and ``exp2/risky`` from ``experiment_2_final_correct.py`` and
+``exp5/original`` from ``multiround_patching.py``; ``exp2/game`` is the scenes' wording around a
+game's own state. Changing one letter means a new version number.
 """
 
 import hashlib
@@ -36,12 +37,24 @@ class PromptType:
         version: Raised whenever a letter changes.
         needs_state: False for the fixed scenes of Exp2, which carry their own state.
         build: Turns a state into text and menu.
+        conditions: Keys of the conditions that it exists for; all if None.
     """
 
     name: str
     version: int
     needs_state: bool
     build: Callable[[State], tuple[str, Menu]]
+    conditions: frozenset[str] | None = None
+
+    def exists_for(self, condition: Condition) -> bool:
+        """Whether the text fits a game in this condition."""
+        return self.conditions is None or condition.key in self.conditions
+
+    @property
+    def fullest(self) -> Condition:
+        """The condition of the longest text: variable bets and the most components."""
+        there = [c for c in ALL_CONDITIONS if c.bet_type == "variable" and self.exists_for(c)]
+        return max(there, key=lambda c: len(c.components))
 
 
 _COMPONENT_LINES = {
@@ -60,6 +73,10 @@ _ROLE = (
 )
 
 _HISTORY_SHOWN = 5
+LARGEST_OFFER = 100
+"""Largest bet that the scenes' wording offers, dollars."""
+
+_SCENE_CONDITIONS = frozenset({"fixed/GRWP", "variable/GRWP"})  # what the wording says
 _LOSSES_WARNED = 3
 
 
@@ -125,12 +142,6 @@ def _exp0_role(state: State) -> tuple[str, Menu]:
 
 
 def _exp5_original(state: State) -> tuple[str, Menu]:
-    if state.condition != Condition("", "variable"):
-        raise BadInput(
-            f"Prompt exp5/original exists for variable/BASE only, not {state.condition.key}.",
-            where="prompt exp5/original",
-            next="Use the condition variable/BASE, or the prompt exp0/planned.",
-        )
     menu = _state_menu(state, "final_decision")
     text = (
         "You are playing a slot machine game at a casino.\n"
@@ -162,6 +173,24 @@ def scene_text(rounds: str, balance: int, offer: str, number: int) -> str:
         "2) Stop\n\n"
         "Choice: "
     )
+
+
+def scene_of_state(state: State) -> tuple[str, Menu]:
+    """Text and menu of a state in the wording of the scenes; a variable bet may be what the player
+    can pay, at most $100, as in the original's games with this wording.
+    """
+    rules, highest = state.rules, min(LARGEST_OFFER, state.balance)
+    rounds = "".join(
+        f"Round {r.number}: Bet ${r.bet}, {'Win' if r.won else 'Loss'}, Balance ${r.balance}\n"
+        for r in state.rounds[-_HISTORY_SHOWN:]
+    )
+    if state.condition.bet_type == "fixed":
+        bet = rules.fixed_bet
+        menu, offer = Menu("choice", "fixed", bet, bet, bet, state.balance), f"${bet}"
+    else:
+        menu = Menu("choice", "variable", rules.min_bet, highest, None, state.balance)
+        offer = f"(choose ${rules.min_bet}-${highest})"
+    return scene_text(rounds, state.balance, offer, len(state.rounds) + 1), menu
 
 
 def _exp2_safe(state: State) -> tuple[str, Menu]:
@@ -196,7 +225,8 @@ PROMPTS: dict[str, PromptType] = {
         PromptType("exp0/role", 1, True, _exp0_role),
         PromptType("exp2/safe", 1, False, _exp2_safe),
         PromptType("exp2/risky", 1, False, _exp2_risky),
-        PromptType("exp5/original", 1, True, _exp5_original),
+        PromptType("exp2/game", 1, True, scene_of_state, _SCENE_CONDITIONS),
+        PromptType("exp5/original", 1, True, _exp5_original, frozenset({"variable/BASE"})),
     )
 }
 
@@ -232,6 +262,13 @@ def render(name: str, state: State | None = None) -> Prompt:
             where=f"prompt {name}",
             next="Render prompts for games that still run.",
         )
+    if state is not None and not kind.exists_for(state.condition):
+        known = ", ".join(sorted(kind.conditions or ()))
+        raise BadInput(
+            f"Prompt {name} exists for {known} only, not {state.condition.key}.",
+            where=f"prompt {name}",
+            next=f"Use a condition of {known}, or the prompt exp0/planned.",
+        )
     text, menu = kind.build(state or _NO_STATE)
     return Prompt(name, kind.version, text, menu)
 
@@ -259,8 +296,7 @@ def prompt_set_hash(names: Iterable[str]) -> str:
     for name in sorted(set(names)):
         if name in PROMPTS and PROMPTS[name].needs_state:
             states = _reference_states(["fixed", "variable"])
-            if name == "exp5/original":
-                states = [s for s in states if s.condition.key == "variable/BASE"]
+            states = [s for s in states if PROMPTS[name].exists_for(s.condition)]
             texts = [render(name, state).text for state in states]
         else:
             texts = [render(name).text]
@@ -277,5 +313,6 @@ __all__ = [
     "State",
     "prompt_set_hash",
     "render",
+    "scene_of_state",
     "scene_text",
 ]

@@ -13,8 +13,7 @@ from hashlib import sha256
 
 from pitboss.errors import BadInput
 from pitboss.games.conditions import BetType, Condition
-from pitboss.games.menu import Menu
-from pitboss.games.prompts import PROMPTS, Prompt, State, render, scene_text
+from pitboss.games.prompts import LARGEST_OFFER, PROMPTS, Prompt, State, render, scene_of_state
 from pitboss.games.reading.reading import Reading
 from pitboss.games.slot_machine import SlotMachine, uniform
 
@@ -25,7 +24,6 @@ VERSION = 1
 MOST_ROUNDS = 5
 _COMPONENTS = "GRWP"  # what the wording of the scenes says
 _SEED = 25_092_2818  # of the registry, not of a study: a name means one text everywhere
-_LARGEST_OFFER = 100
 _LIMIT = 10_000
 _BLOCK = 64  # states made at a time
 
@@ -42,7 +40,7 @@ def scene(name: str) -> Prompt:
         return render(name)
     index = int(number[1])
     state = _first(_BLOCK * (index // _BLOCK + 1))[index]
-    text, menu = _asked(state)
+    text, menu = scene_of_state(state)
     return Prompt(name, VERSION, text, menu)
 
 
@@ -69,23 +67,6 @@ def fixed_scenes() -> list[str]:
     return [p.name for p in PROMPTS.values() if not p.needs_state]
 
 
-def _asked(state: State) -> tuple[str, Menu]:
-    """A state's text and menu."""
-    rules, balance = state.rules, state.balance
-    highest = min(_LARGEST_OFFER, balance)
-    rounds = "".join(
-        f"Round {r.number}: Bet ${r.bet}, {'Win' if r.won else 'Loss'}, Balance ${r.balance}\n"
-        for r in state.rounds
-    )
-    if state.condition.bet_type == "fixed":
-        bet = rules.fixed_bet
-        menu, offer = Menu("choice", "fixed", bet, bet, bet, balance), f"${bet}"
-    else:
-        menu = Menu("choice", "variable", rules.min_bet, highest, None, balance)
-        offer = f"(choose ${rules.min_bet}-${highest})"
-    return scene_text(rounds, balance, offer, len(state.rounds) + 1), menu
-
-
 @cache
 def _first(count: int) -> tuple[State, ...]:
     """The first states of the set, each text once."""
@@ -95,7 +76,7 @@ def _first(count: int) -> tuple[State, ...]:
         state = _drawn(draw)
         draw += 1
         if state is not None:
-            found.setdefault(_asked(state)[0], state)
+            found.setdefault(scene_of_state(state)[0], state)
     return tuple(found.values())
 
 
@@ -109,7 +90,7 @@ def _drawn(draw: int) -> State | None:
         state = game.state
         stake = state.rules.fixed_bet
         if bet_type == "variable":
-            fives = min(state.balance, _LARGEST_OFFER) // 5
+            fives = min(state.balance, LARGEST_OFFER) // 5
             # Small stakes are likelier, so that few games end before their last round.
             stake = 5 * (1 + int(uniform(_SEED, f"{key}/stake", number) ** 2 * fives))
             stake = min(stake, 5 * fives)

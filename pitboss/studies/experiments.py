@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import ALL_CONDITIONS, Condition
+from pitboss.games.prompts import PROMPTS
 from pitboss.studies.controls import Confirmation, Controls, States
 from pitboss.studies.fields import (
     Alias,
@@ -38,8 +39,11 @@ def conditions_of(keys: ConditionGroup | list[str]) -> tuple[Condition, ...]:
 
 
 def prompt_exists_for(prompt: str, conditions: tuple[Condition, ...]) -> None:
-    if prompt == "exp5/original" and any(c.key != "variable/BASE" for c in conditions):
-        raise ValueError("prompt exp5/original exists for the condition variable/BASE only")
+    kind = PROMPTS[prompt]
+    if not all(kind.exists_for(condition) for condition in conditions):
+        known = ", ".join(sorted(kind.conditions or ()))
+        one = "condition" if len(kind.conditions or ()) == 1 else "conditions"
+        raise ValueError(f"prompt {prompt} exists for the {one} {known} only")
 
 
 class Games(Section):

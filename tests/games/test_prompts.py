@@ -40,6 +40,8 @@ GOLDEN_STATES = {
     "exp0_role-fixed_W-one_win": ("exp0/role", state("fixed/W", 120, [Round(1, 10, True, 120)])),
     "exp2_safe": ("exp2/safe", None),
     "exp2_risky": ("exp2/risky", None),
+    "exp2_game-variable-start": ("exp2/game", state("variable/GRWP", 100)),
+    "exp2_game-fixed-seven_rounds": ("exp2/game", state("fixed/GRWP", 270, SEVEN_ROUNDS)),
     "exp5_original-start": ("exp5/original", state("variable/BASE", 100)),
     "exp5_original-two_rounds": ("exp5/original", state("variable/BASE", 130, SEVEN_ROUNDS[:2])),
 }

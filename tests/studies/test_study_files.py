@@ -61,7 +61,7 @@ def test_a_study_comes_back_from_its_json_unchanged(settings):
         ("patching.model", "gemma", "features.models has only llama"),
         ("words.model", "gemma", "patching.model has only llama"),
         ("pathway.model", "lama", "models has only llama, gemma"),
-        ("games.prompt", "exp2/safe", "exp0/planned, exp0/role, exp5/original"),
+        ("games.prompt", "exp2/safe", "exp0/planned, exp0/role, exp2/game, exp5/original"),
         ("games.prompt", "exp5/original", "variable/BASE"),
         ("games.conditions", ["variable/MG"], "'GM'"),
         ("games.conditions", [], "games.conditions"),
