@@ -33,7 +33,7 @@ class Card:
         tokens: Its rows of `tokens`.
         words: Its own rows of `words`, strongest first.
         contexts: Its rows of `contexts`: where it fires most.
-        description: What somebody or something wrote it is about; empty if nobody did.
+        description: What a language model guessed it is about, and which; empty if none did.
         examples: Two responses a scene at most, where the patch changed the decision first.
         trials: Its patched runs.
     """
@@ -119,7 +119,7 @@ def make_card(results: Results, layer: int, feature: int) -> Card:
         tokens=_ranked(of_feature(results, "tokens", layer, feature)),
         words=words,
         contexts=_ranked(of_feature(results, "contexts", layer, feature)),
-        description=str(described["text"].iloc[0]) if len(described) else "",
+        description=_guess(described),
         examples=tuple(examples(trials, baseline, finding)),
         trials=trials.reset_index(drop=True),
     )
@@ -181,6 +181,13 @@ def _arms(runs: pd.DataFrame) -> pd.DataFrame:
     decided = counted["stop"] + counted["bet"]
     counted["stop_rate"] = (counted["stop"] / decided).where(decided > 0)
     return counted.reset_index().rename(columns={"scene": "prompt"})
+
+
+def _guess(described: pd.DataFrame) -> str:
+    if described.empty:
+        return ""
+    first = described.iloc[0]
+    return f"{first['text']} (a guess by {first['by']}, no measurement)"
 
 
 def _scope(results: Results, scope: str) -> pd.DataFrame:

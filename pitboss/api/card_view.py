@@ -99,7 +99,7 @@ def _word_rows(words: pd.DataFrame) -> list[dict[str, Any]]:
             "in 1,000, safe": f"{row.rate_safe:.1f}",
             "risky": f"{row.rate_risky:.1f}",
             "z": f"{row.z:+.1f}",
-            "q": p_value(row.q),
+            "q, by responses": p_value(row.q_responses),
         }
         for row in words.head(WORDS_SHOWN).itertuples()
     ]

@@ -265,9 +265,13 @@ def _words() -> list[dict[str, Any]]:
             "responses_safe": safe,
             "responses_risky": risky,
             "log_odds": z / 2,
+            "n_safe": 20,
+            "n_risky": 20,
             "z": z,
             "p": 0.01,
             "q": 0.02,
+            "p_responses": 0.001,
+            "q_responses": 0.002,
         }
         for scope in ("all", "L1/F7")
         for word, safe, risky, z in (("red", 4, 17, -2.8), ("keep", 16, 3, 3.1))
