@@ -5,6 +5,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from pitboss.api.status import Status, status_of
+from pitboss.api.steps import Step
 from pitboss.api.tables import duration
 from pitboss.report.tables import markdown_table
 from pitboss.studies.model import Study
@@ -55,7 +56,7 @@ def status_markdown(status: Status) -> str:
             "rows": f"{step.rows:,}",
             "expected": "" if step.rows_expected is None else f"{step.rows_expected:,}",
             "rows/s": "" if step.rate is None else f"{step.rate:,.3g}",
-            "left": "done" if step.complete else duration(step.left) or step.note,
+            "left": _left(step),
         }
         for step in status.steps
     ]
@@ -73,3 +74,9 @@ def status_markdown(status: Status) -> str:
     head = f"Study {status.study}: {status.state}, {status.share:.0%}. {left}".strip()
     tables = [markdown_table(rows) for rows in (steps, lanes) if rows]
     return "\n\n".join([head, *tables, f"Folder: `{status.path}`"])
+
+
+def _left(step: Step) -> str:
+    if step.complete:
+        return "done"
+    return "an earlier experiment decides" if step.note else duration(step.left)

@@ -44,7 +44,7 @@ def status_view(status: Status) -> RenderableType:
         parts.append(Text(f"Being worked on: {', '.join(status.working_on)}"))
     parts += [Text(problem, style="red") for problem in status.problems]
     parts += [
-        Text(f"{step.experiment}: {step.note}", style="yellow")
+        Text(f"{step.experiment}: an earlier experiment decides ({step.note})", style="yellow")
         for step in status.steps
         if step.note
     ]
