@@ -5,8 +5,6 @@ from typing import Any
 
 import pandas as pd
 
-from pitboss.store import Coverage
-
 LIMIT = 90_000
 """Most characters of a table; an artifact should stay under 100 kB."""
 
@@ -94,6 +92,48 @@ def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, An
     ]
 
 
+def finding_rows(findings: pd.DataFrame, top: int = 100) -> list[dict[str, Any]]:
+    """The features found causal, the clearest first, readable.
+
+    Args:
+        findings: Rows of the kind `findings`.
+        top: Rows at most.
+    """
+    rows = findings[findings["causal"]].sort_values(["p", "layer", "feature"])
+    return [
+        {
+            "layer": int(row.layer),
+            "feature": int(row.feature),
+            "prompt": row.prompt,
+            "Δ stop": f"{row.difference:+.0%} [{row.ci_low:+.0%}, {row.ci_high:+.0%}]",
+            "p": row.p,
+            "q": row.q,
+            "confirmed": "" if pd.isna(row.confirmed) else "yes" if row.confirmed else "no",
+        }
+        for row in rows.head(top).itertuples()
+    ]
+
+
+def control_rows(controls: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What controls.json says of each kind of control, readable."""
+    rows = [
+        {
+            "control": role.replace("_", " "),
+            "patched": share["tested"],
+            "counted": share["hits"],
+            "rate": f"{share['rate']:.1%} [{share['low']:.1%}, {share['high']:.1%}]",
+        }
+        for role, share in controls["false_positive"].items()
+    ]
+    own = controls["own_value"]
+    same = {
+        "control": "own value",
+        "patched": own["runs"],
+        "counted": own["runs"] - own["identical"],
+    }
+    return [*rows, {**same, "rate": "responses that changed"}] if own["runs"] else rows
+
+
 def leading_features(ranking: pd.DataFrame, top: int = 100) -> list[dict[str, Any]]:
     """The features that lead a screening, readable.
 
@@ -135,50 +175,6 @@ def screened_rows(screened: pd.DataFrame, top: int = 20) -> list[dict[str, Any]]
         }
         for row in screened.loc[order[:top]].itertuples()
     ]
-
-
-def coverage_rows(coverages: Sequence[Coverage]) -> list[dict[str, Any]]:
-    """Expected, finished and missing parts of each kind."""
-    return [
-        {
-            "parts of": coverage.kind,
-            "expected": coverage.expected,
-            "done": len(coverage.done),
-            "missing": len(coverage.missing),
-            "unexpected": len(coverage.extra),
-            "first missing": coverage.missing[0] if coverage.missing else "",
-        }
-        for coverage in coverages
-    ]
-
-
-def checkpoint_rows(trials: pd.DataFrame, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row for each prompt and arm of a finished chunk, with its speed.
-
-    Args:
-        trials: The chunk's rows of the kind `trials`.
-        facts: The part's facts; "seconds" is used when there.
-    """
-    seconds = facts.get("seconds")
-    made = []
-    for (prompt, arm), rows in trials.groupby(["prompt", "arm"]):
-        counts = rows["decision"].value_counts()
-        decided = int(counts.get("bet", 0) + counts.get("stop", 0))
-        made.append(
-            {
-                "prompt": prompt,
-                "arm": arm,
-                "features": int(rows["feature"].nunique()),
-                "runs": len(rows),
-                "stop": int(counts.get("stop", 0)),
-                "bet": int(counts.get("bet", 0)),
-                "no decision": int(counts.get("none", 0)),
-                "stop rate": f"{counts.get('stop', 0) / decided:.0%}" if decided else "",
-                "tokens": int(rows["n_tokens"].sum()),
-                "runs/s of the chunk": len(trials) / seconds if seconds else "",
-            }
-        )
-    return made
 
 
 def outcome_rows(outcomes: pd.DataFrame) -> list[dict[str, Any]]:

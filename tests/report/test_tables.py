@@ -6,8 +6,6 @@ import pandas as pd
 
 from pitboss.report.tables import (
     artifact_rows,
-    checkpoint_rows,
-    coverage_rows,
     leading_features,
     markdown_table,
     outcome_rows,
@@ -15,7 +13,6 @@ from pitboss.report.tables import (
     shown,
     strongest_effects,
 )
-from pitboss.store import Coverage
 from tests.report import samples
 
 MANY = [{"feature": n, "text": "x" * 90} for n in range(3000)]
@@ -58,35 +55,13 @@ def test_the_strongest_effects_come_first_with_counts_that_add_up() -> None:
     assert first["Δ stop"].startswith(f"{found['difference']:+.0%} [")
 
 
-def test_coverage_and_outcomes_count_what_is_there() -> None:
-    [row] = coverage_rows([Coverage("trials", ("a",), ("b", "c"), ("d",))])
-    assert row == {
-        "parts of": "trials", "expected": 3, "done": 1, "missing": 2, "unexpected": 1,
-        "first missing": "b",
-    }  # fmt: skip
+def test_outcomes_count_what_is_there() -> None:
     outcomes = samples.outcomes(10)
     rows = outcome_rows(outcomes)
     assert [r["bets"] for r in rows] == ["fixed", "variable"]
     assert sum(r["games"] for r in rows) == 640 and {r["conditions"] for r in rows} == {32}
     bankrupt = outcomes.loc[outcomes["bet_type"] == "variable", "bankruptcy"].sum()
     assert rows[1]["bankruptcy"].startswith(f"{bankrupt} (")
-
-
-def test_checkpoints_count_decisions_by_prompt_and_arm() -> None:
-    trials = pd.DataFrame(
-        {
-            "prompt": "exp2/safe",
-            "arm": ["safe"] * 4 + ["risky"] * 2,
-            "feature": [1, 1, 2, 2, 1, 2],
-            "decision": ["stop", "bet", "stop", "none", "none", "none"],
-            "n_tokens": 3,
-        }
-    )
-    risky, safe = checkpoint_rows(trials, {"seconds": 2.0})
-    assert (safe["features"], safe["runs"], safe["stop"], safe["no decision"]) == (2, 4, 2, 1)
-    assert safe["stop rate"] == "67%" and safe["runs/s of the chunk"] == 3
-    assert risky["stop rate"] == "" and risky["tokens"] == 6
-    assert checkpoint_rows(trials, {})[0]["runs/s of the chunk"] == ""
 
 
 def test_the_leading_features_are_in_the_rankings_order_with_signs() -> None:
