@@ -44,7 +44,7 @@ lint: $(STAMP)  ## Style, types and layers only
 docs: $(STAMP)  ## Build the documentation as a site into site/; every link must lead somewhere
 	$(BIN)/pitboss schema > docs/schema.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	@echo "Open site/index.html"
+	@echo "Open site/index.html; to search, too: $(BIN)/python -m http.server, then http://localhost:8000/site/index.html"
 
 bench: $(STAMP)  ## Measure our speed against the alternatives, in one run on this machine (docs/benchmarks.md)
 	$(BIN)/python -m bench all $(BENCH)
