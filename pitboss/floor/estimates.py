@@ -14,7 +14,10 @@ from pitboss.studies.model import Study
 from pitboss.studies.workload import Work as Workload
 from pitboss.studies.workload import runs_a_value
 
-_NAMES = {"games": "Exp0", "pathway": "Exp1", "patching": "Exp2", "words": "Exp3"}
+_NAMES = {
+    **{"games": "Exp0", "pathway": "Exp1", "patching": "Exp2", "words": "Exp3"},
+    "persistent": "Exp5",
+}
 
 
 def study_work(
@@ -63,6 +66,7 @@ def _after(study: Study, experiment: str, model: str) -> tuple[str, ...]:
         "screening": "features" if first else "patching",
         "patching": "screening" if first else "features",
         "words": "patching",
+        "persistent": "patching",
     }.get(experiment)
     if before is None or (experiment == "features" and study.features.imported is not None):
         return ()

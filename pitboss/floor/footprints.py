@@ -70,6 +70,10 @@ def _texts(study: Study, experiment: str, model: str) -> tuple[int, int, int | N
         return longest // _CHARACTERS_PER_TOKEN, 1, len(prompts), 0
     if experiment == "words":
         return 1, 1, 1, 0
+    if experiment == "persistent" and study.persistent is not None:
+        held = study.persistent
+        longest = len(_longest(held.prompt)) // _CHARACTERS_PER_TOKEN
+        return longest, held.sampling.max_new_tokens, None, 0
     games = study.pathway.prompt if experiment == "pathway" else study.games.prompt
     longest = len(_longest(games)) // _CHARACTERS_PER_TOKEN
     if experiment == "features":

@@ -17,6 +17,7 @@ _TABLES = (
     ("sums", "features", 2),
     ("screening", "screening", 1),
     ("trials", "patching", 1),
+    ("persistent", "persistent", 1),
 )
 
 

@@ -129,13 +129,16 @@ def test_a_screening_comes_beside_the_words_unless_patching_confirms_what_it_fin
     study = load_study(ROOT / "studies" / "demo.yaml")
     assert "screening" not in {part.name for part in until_patching(study)}
     last = after_effects(study)
-    assert [(part.name, part.pool) for part in last] == [("words", "gpu-0"), ("screening", "gpu-1")]
+    lanes = [("persistent 1/2", "gpu-0"), ("persistent 2/2", "gpu-1")]
+    others = [("words", "gpu-0"), ("screening", "gpu-1")]
+    assert [(part.name, part.pool) for part in last] == [others[0], *lanes, others[1]]
     floor = Floor(lambda part: Completed())
     assert conduct(last, floor) == []
-    assert floor.log[:2] == ["start words", "start screening"]
+    assert set(floor.log[:4]) == {f"start {part.name}" for part in last}
 
     first = until_patching(screening_first())
-    assert [part.name for part in after_effects(screening_first())] == ["words"]
+    names = [part.name for part in after_effects(screening_first())]
+    assert names == ["words", "persistent 1/2", "persistent 2/2"]
     floor = Floor(lambda part: Completed())
     assert conduct(first, floor) == []
     for before, after in [
@@ -152,9 +155,23 @@ def test_a_screening_comes_beside_the_words_unless_patching_confirms_what_it_fin
 def test_a_screening_without_a_pool_of_its_own_takes_the_first_of_patching() -> None:
     study = load_study(ROOT / "studies" / "demo.yaml")
     floor = study.floor.model_copy(update={"screening": None, "patching": ["gpu-7", "gpu-1"]})
-    assert after_effects(study.model_copy(update={"floor": floor}))[1].pool == "gpu-7"
-    without = study.model_copy(update={"screening": None})
+    assert after_effects(study.model_copy(update={"floor": floor}))[-1].pool == "gpu-7"
+    without = study.model_copy(update={"screening": None, "persistent": None})
     assert [part.name for part in after_effects(without)] == ["words"]
+
+
+def test_games_under_patches_that_stay_share_the_patching_lanes_or_their_own() -> None:
+    study = load_study(ROOT / "studies" / "demo.yaml")
+    floor = study.floor.model_copy(update={"patching": ["gpu-7", "gpu-1"]})
+    parts = after_effects(study.model_copy(update={"floor": floor}))
+    held = [part for part in parts if part.flow == "persistent"]
+    assert [(part.pool, part.parameters, part.elastic) for part in held] == [
+        ("gpu-7", {"shard": 0, "shards": 2}, True),
+        ("gpu-1", {"shard": 1, "shards": 2}, True),
+    ]
+    floor = floor.model_copy(update={"persistent": ["gpu-3"]})
+    parts = after_effects(study.model_copy(update={"floor": floor}))
+    assert [part.pool for part in parts if part.flow == "persistent"] == ["gpu-3"]
 
 
 def test_a_part_that_can_never_start_holds_up_nobody() -> None:
