@@ -1,6 +1,6 @@
 """How long real responses are: what a run costs depends on it.
 
-**Exp2.** `tests/data/llama31_8b_choice_trials.jsonl.gz` holds 7,482 real responses of LLaMA-3.1-8B
+**Exp2.** `data/original/llama31_8b_choice_trials.jsonl.gz` holds 7,482 real responses of LLaMA-3.1-8B
 to the two scenes. For each, the study's own reader is asked after every token whether anything
 could still change the decision. No tokenizer is needed for that: the text is split as Llama 3
 splits it before its byte-pair merges (words with the space before them, up to three digits, runs
@@ -26,7 +26,7 @@ from bench.machine import ROOT
 from pitboss.games.prompts import render
 from pitboss.games.reading import reader
 
-TRIALS = ROOT / "tests" / "data" / "llama31_8b_choice_trials.jsonl.gz"
+TRIALS = ROOT / "data" / "original" / "llama31_8b_choice_trials.jsonl.gz"
 
 # Llama 3's pre-tokenizer (its tokenizer.json), in the words of `re`: letters are \\w without digits
 # and underscores.

@@ -1,4 +1,7 @@
-"""ladder.json: the same runs under the original's rule and, step by step, under this study's."""
+"""ladder.json: the same runs under the original's rule and, step by step, under this study's.
+
+original.json, beside it, holds what the original concluded from its own published responses.
+"""
 
 from typing import Any
 
@@ -6,6 +9,7 @@ import pandas as pd
 
 from pitboss.analysis.effects import effects as tests_of
 from pitboss.analysis.ladder import as_rows, ladder
+from pitboss.analysis.original import original_study
 from pitboss.errors import PitbossError
 from pitboss.experiments import effects, patching
 from pitboss.games.reading import reader
@@ -13,12 +17,12 @@ from pitboss.games.scenes import scene
 from pitboss.store import Store
 from pitboss.studies.model import Study
 
-LADDER = "ladder.json"
+LADDER, ORIGINAL = "ladder.json", "original.json"
 ORIGINAL_READER, HONEST_READER = "original-exp2", "menu"
 
 
 def run(study: Study, store: Store) -> list[dict[str, Any]]:
-    """Climb the ladder over all stored runs and write ladder.json.
+    """Climb the ladder over all stored runs; write ladder.json and original.json.
 
     The step from reconstructions to deltas needs a second study: the same settings but for
     `patching.mode: delta`, named `<this study>-delta` and stored beside this one.
@@ -43,6 +47,7 @@ def run(study: Study, store: Store) -> list[dict[str, Any]]:
     )
     rows = as_rows(steps)
     store.write_json(LADDER, rows)
+    store.write_json(ORIGINAL, original_study())
     return rows
 
 

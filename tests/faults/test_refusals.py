@@ -126,7 +126,7 @@ TABLE = {
 def test_statistics_of_another_space_or_sae_end_the_run(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: object
 ) -> None:
-    real = ROOT / "tests" / "saes" / "data" / "llama_scope_features_L25_L30.json"
+    real = ROOT / "data" / "original" / "llama_scope_features_L25_L30.json"
     shutil.copy(real, tmp_path / "table.json")
     monkeypatch.setattr("pitboss.experiments.features.LAB_DIR", tmp_path / "lab")
     declared = {**TABLE, field: value}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[2] / "data" / "original"
 
 
 def _rows(name: str) -> list[dict[str, Any]]:

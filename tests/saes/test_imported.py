@@ -12,7 +12,7 @@ from pitboss.saes.selection import SelectionRules
 from pitboss.store.columns import conform
 from pitboss.store.schemas import kind_of
 
-REAL = Path(__file__).parent / "data" / "llama_scope_features_L25_L30.json"
+REAL = Path(__file__).parents[2] / "data" / "original" / "llama_scope_features_L25_L30.json"
 LANE = FeatureSpace(
     space="sae",
     model="meta-llama/Llama-3.1-8B",
