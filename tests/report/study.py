@@ -161,8 +161,19 @@ def _documents(
         {"step": 0, "name": "original", "rule": "sign of two differences", "count": 31, "of": 48,
          "gained": 0, "lost": 0, "note": "as published"},
         {"step": 1, "name": "ours", "rule": "Fisher and BH", "count": int(found["causal"].sum()),
-         "of": 48, "gained": 0, "lost": 27, "note": ""},
+         "of": 48, "gained": 0, "lost": 27, "note": "", "known_causal": 4, "known_null": 0},
+        {"step": 2, "name": "controls", "rule": "random features", "count": None, "of": 0,
+         "gained": None, "lost": None, "note": "Not available."},
     ]  # fmt: skip
+    yield "original.json", {
+        "choices": [
+            {"prompt": "exp2/safe", "reader": reader, "responses": 3702, "decided": 3702,
+             "stops": stops, "rate": stops / 3702, "low": 0.06, "high": 0.5, "as_ours": 1,
+             "made_up": 0, "bets_called_stop": stops - 274}
+            for reader, stops in (("original-exp2", 2013), ("menu", 274))
+        ],
+        "sentences": ["Of 3,702 answers, 2,013 were called a stop; 274 are."],
+    }  # fmt: skip
     yield "readers.json", [
         {"prompt": p, "old": o, "read": r, "reason": "", "responses": n}
         for p in PROMPTS for o, r, n in (("bet", "bet", 500), ("stop", "bet", 300),

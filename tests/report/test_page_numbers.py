@@ -126,6 +126,8 @@ def excluded(path: Path) -> dict[str, Any]:
 
 
 def same(shown: str, value: Any) -> bool:
+    if value is None:
+        return shown == "None"
     if isinstance(value, str):
         ends = [[float(x) for x in text.split()] for text in (shown, value)]
         return ends[0] == pytest.approx(ends[1], abs=2e-6)

@@ -33,6 +33,7 @@ def build(book: Book) -> Section | None:
 
 
 def _name(row: Any) -> str:
+    """Feature and arm; the baseline has no feature."""
     if pd.isna(row.layer):
         return str(row.arm)
     feature = "" if pd.isna(row.feature) else f"/F{int(row.feature)}"

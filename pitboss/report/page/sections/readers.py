@@ -3,34 +3,50 @@
 from typing import Any
 
 from pitboss.report.page.book import Book, Section
-from pitboss.report.page.numbers import shown
+from pitboss.report.page.numbers import interval, percent, shown
 
 
 def build(book: Book) -> Section | None:
     ladder = book.tables.document("ladder.json")
     steps = ladder.get("steps", []) if isinstance(ladder, dict) else ladder
     readers = book.tables.document("readers.json")
-    original = book.tables.document("original.json")
+    original = book.tables.document("original.json") or {}
     if not (ladder or readers or original):
         return None
     context = {
         "ladder": [_step(book, step) for step in steps or []],
         "readers": _readers(book, readers or []),
-        "original": flat(original) if original else [],
+        "original": [_old(row) for row in original.get("choices", [])],
+        "sentences": original.get("sentences", []),
+        "planted": any(step.get("known_causal") is not None for step in steps or []),
     }
     return Section("readers", context)
 
 
 def _step(book: Book, step: dict[str, Any]) -> dict[str, Any]:
+    """One rung; one that could not be climbed has no count, and says why in its note."""
     count = step.get("count")
+    put = book.ledger.put(f"ladder.{step['step']}", count, "ladder.json",
+                          f"step == {step['step']}", "count")  # fmt: skip
     return {
         **{name: step.get(name, "") for name in ("step", "name", "rule", "note")},
-        "count": book.ledger.put(f"ladder.{step['step']}", count, "ladder.json",
-                                 f"step == {step['step']}", "count"),
+        "count": put,
+        "known": [step.get("known_causal"), step.get("known_null")],
         "of": shown(step.get("of")),
         "gained": shown(step.get("gained")),
         "lost": shown(step.get("lost")),
         "share": count / step["of"] if count is not None and step.get("of") else 0,
+    }  # fmt: skip
+
+
+def _old(row: dict[str, Any]) -> dict[str, Any]:
+    """What one reader makes of the original's published responses to one prompt."""
+    return {
+        **{name: row[name] for name in ("prompt", "reader")},
+        **{name: shown(row[name]) for name in ("responses", "decided", "stops", "made_up",
+                                               "bets_called_stop")},
+        "rate": percent(row["rate"]),
+        "between": interval(row["low"], row["high"]),
     }  # fmt: skip
 
 
