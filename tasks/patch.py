@@ -6,7 +6,7 @@ from typing import Any
 from prefect import task
 
 from pitboss.experiments import effects as experiment
-from pitboss.experiments import patching
+from pitboss.experiments import ladder, patching
 from pitboss.experiments.units import Unit
 from pitboss.report.figures import effects_figure
 from pitboss.report.tables import strongest_effects
@@ -72,6 +72,11 @@ def effects(study: Study) -> None:
             for cell in compared
         ],
         "How the original study's keyword reader and this study's reader see the same responses",
+    )
+    show_table(
+        f"{study.name}-ladder",
+        ladder.run(study, store),
+        "The same runs under the original study's rule and, step by step, under this study's",
     )
     known = experiment.known_answers(study)
     picture = effects_figure(tested, planted=sorted(known["causal"]), null=sorted(known["null"]))
