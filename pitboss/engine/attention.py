@@ -1,132 +1,62 @@
-"""Attention in parts that are merged by their log-sum-exp; the plain way to compute it.
+"""What attention is given and gives, however it is computed.
 
-A row's keys lie in two places: the prompt's, which many rows share, and the row's own. Each part is
-attended to on its own; with lse_i the log-sum-exp of part i's scores and o_i its output, the joint
-output is Σ o_i·exp(lse_i − lse) with lse = log Σ exp(lse_i).
+A row's keys lie in two places: the prompt's, which many rows share, and the row's own.
+`PlainAttention` is the reference; `TiledAttention` and `FastAttention` compute the same, sooner.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
 from pitboss.engine.architecture import Architecture
 from pitboss.engine.prefix import PrefixStore
-from pitboss.engine.scores import attend, merge
 
 
-class OwnTokens:
-    """Keys and values of the tokens that each slot has run itself.
+class Room(NamedTuple):
+    """Sizes of a batch.
 
     Attributes:
-        k, v: One tensor a block, [slots, kv_heads, capacity, head_dim]; empty where rows only ever
-            run their first token.
-    """
-
-    def __init__(self, arch: Architecture, slots: int, capacity: int, like: torch.Tensor) -> None:
-        self.slots, self.capacity = slots, capacity
-        shape = (slots, arch.n_kv_heads, capacity, arch.head_dim)
-        self.k = [like.new_zeros(shape) for _ in arch.blocks] if capacity else []
-        self.v = [like.new_zeros(shape) for _ in arch.blocks] if capacity else []
-
-
-class PlainAttention:
-    """Attention of every slot to its prompt's prefix and to its own tokens.
-
-    The reference: `FastAttention` computes the same with kernels of its own.
-
-    Args:
-        width: Rows of the batch; the first `own.slots` of them have keys.
+        width: Rows.
+        slots: Rows that can be in flight; the others have no keys.
+        tokens: Most own tokens of any row; 0 where rows only ever run their first token.
         shared: Whether few prompts are shared by many rows, or place i belongs to slot i.
     """
 
-    def __init__(
-        self, arch: Architecture, prefix: PrefixStore, own: OwnTokens, width: int, shared: bool
-    ) -> None:
-        self.arch, self.prefix, self.own = arch, prefix, own
-        self.width, self.shared = width, shared
-        device = prefix.length.device
-        self.place = torch.zeros(width, dtype=torch.int64, device=device)
-        self.live: list[int] = []
-        self.slot_index = torch.arange(own.slots, device=device)
-        self.own_index = torch.arange(max(own.capacity, 1), device=device)
-        self.prefix_index = torch.arange(prefix.capacity, device=device)
+    width: int
+    slots: int
+    tokens: int
+    shared: bool
 
+
+class Attention(ABC):
+    """Attention of every slot to its prompt's prefix and to its own tokens.
+
+    Args:
+        room: How many rows and tokens there are.
+    """
+
+    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
+        self.arch, self.prefix, self.room = arch, prefix, room
+        self.device = prefix.length.device
+
+    def _room_for_own(self, *shape: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Keys and values of the tokens that slots have run themselves, one tensor a block."""
+        blocks = self.arch.blocks
+        k, v = ([self.prefix.k[0].new_zeros(shape) for _ in blocks] for _ in range(2))
+        return k, v
+
+    @abstractmethod
     def seat(self, places: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        known = [place or 0 for place in places]
-        self.place[: len(known)] = torch.tensor(known, device=self.place.device)
-        self.live = sorted({place for place in places if place is not None})
 
+    @abstractmethod
     def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
         """Prepare one token of every row: its position in the text, its number of own tokens."""
-        self.position, self.step = position, step
-        self.own_visible = self.own_index <= step[: self.own.slots, None]
 
+    @abstractmethod
     def __call__(
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
-        n = self.own.slots
-        q = q.view(self.width, self.arch.n_kv_heads, -1, self.arch.head_dim)
-        own = self._own(index, q[:n], k[:n], v[:n])
-        if self.shared:
-            out, lse = self._shared(index, q)
-            prefix = out[:n], lse[:n]
-        else:
-            prefix = self._private(index, q[:n])
-        mixed = q.new_zeros(self.width, self.arch.n_heads * self.arch.head_dim)
-        mixed[:n] = merge(prefix, own).reshape(n, -1)
-        return mixed
-
-    def _own(
-        self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        arch, visible = self.arch, self.own_visible
-        if not self.own.capacity:
-            keys, values = k[:, :, None], v[:, :, None]
-        else:
-            step = self.step[: self.own.slots]
-            keys, values = self.own.k[index], self.own.v[index]
-            keys[self.slot_index, :, step] = k
-            values[self.slot_index, :, step] = v
-            if (window := arch.windows[index]) is not None:
-                visible = visible & (step[:, None] - self.own_index < window)
-        return attend(q, keys, values, visible[:, None, None], arch.scale, arch.attention_softcap)
-
-    def _shared(self, index: int, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Few prompts, many rows: a prompt's keys are read once, the rows folded into its queries.
-
-        q is [rows, kv_heads, group, head_dim].
-        """
-        rows, heads, group, dim = q.shape
-        folded = q.transpose(0, 1).reshape(heads, rows * group, dim)
-        out = torch.zeros_like(q)
-        lse = torch.full((rows, heads, group), -torch.inf, device=q.device)
-        for one in self.live:
-            visible = self._visible(index, self.position, self.prefix.length[one].expand(rows))
-            visible = visible[:, None].expand(-1, group, -1).reshape(rows * group, -1)
-            k, v = self.prefix.k[index][one], self.prefix.v[index][one]
-            part = attend(folded, k, v, visible, self.arch.scale, self.arch.attention_softcap)
-            mine = (self.place == one)[:, None, None]
-            out_one = part[0].view(heads, rows, group, dim).transpose(0, 1)
-            lse_one = part[1].view(heads, rows, group).transpose(0, 1)
-            out = torch.where(mine[..., None], out_one, out)
-            lse = torch.where(mine, lse_one, lse)
-        return out, lse
-
-    def _private(self, index: int, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A prompt of its own for each slot."""
-        place = self.place[: self.own.slots]
-        visible = self._visible(index, self.position[: self.own.slots], self.prefix.length[place])
-        k, v = self.prefix.k[index], self.prefix.v[index]
-        if len(k) != len(place):  # several gangs of slots share one store
-            k, v = k[place], v[place]
-        visible = visible[:, None, None]
-        return attend(q, k, v, visible, self.arch.scale, self.arch.attention_softcap)
-
-    def _visible(self, index: int, position: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-        """Which prefix tokens each row sees, bool [rows, capacity]; position, length [rows]."""
-        visible = self.prefix_index < length[:, None]
-        if (window := self.arch.windows[index]) is not None:
-            visible &= position[:, None] - self.prefix_index < window
-        return visible

@@ -4,7 +4,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 
@@ -12,13 +12,16 @@ from pitboss.errors import BadInput
 
 F = TypeVar("F", bound=Callable[..., object])
 
+Way = Literal["compiled", "tiled", "plain"]
+"""How a step is computed: compiled for a GPU, in few steps of torch's own, or in the plainest."""
+
 _CACHE = "PITBOSS_COMPILE_CACHE"
 # Every width and every model of a process is one version of the compiled functions.
 _VERSIONS = 64
 
 
-def fast_path(device: torch.device, head_dim: int, wanted: bool | None) -> bool:
-    """Whether to run compiled: as wanted, or wherever CUDA and Triton exist.
+def way_of(device: torch.device, head_dim: int, fast: bool | None) -> Way:
+    """Compiled where it is wanted, plain where it is not; if nothing is said, the soonest done.
 
     Raises:
         BadInput: It is wanted where it cannot run.
@@ -30,9 +33,11 @@ def fast_path(device: torch.device, head_dim: int, wanted: bool | None) -> bool:
         missing.append("Triton")
     if head_dim < 16 or head_dim & (head_dim - 1):
         missing.append(f"heads whose width is a power of two from 16 on (these have {head_dim})")
-    if wanted and missing:
+    if fast and missing:
         raise BadInput(f"the fast path needs {', '.join(missing)}", next="leave `fast` unset.")
-    return not missing if wanted is None else wanted
+    if fast is False:
+        return "plain"
+    return "tiled" if missing else "compiled"
 
 
 def compiled(function: F) -> F:

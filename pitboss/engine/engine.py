@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from pitboss.engine.architecture import architecture
-from pitboss.engine.compiled import fast_path
+from pitboss.engine.compiled import way_of
 from pitboss.engine.forward import RotaryTable
 from pitboss.engine.patches import Directions, check_patch
 from pitboss.engine.precision import in_fp8
@@ -65,8 +65,9 @@ class Engine:
         saes: Whole SAEs by layer, needed only by the reconstruct modes.
         keep_logits: Return every step's logits (for analysis and tests).
         precision: "fp8" for matrix products in 8 bits; None for the model's dtype.
-        fast: Compiled layers, own attention kernels and CUDA graphs (default: where CUDA and Triton
-            exist), or the plain path, which is the reference.
+        fast: True for compiled layers, own attention kernels and CUDA graphs (default where CUDA
+            and Triton exist); False for the plain path, which is the reference. By default
+            elsewhere: the plain path with attention in tiles.
         pressure: Asked before every step how many of the slots may be used. Does not change
             results: rows in flight begin again when the number changes.
 
@@ -99,7 +100,8 @@ class Engine:
         self.seed, self.width, self.gangs = seed, width, gangs
         self.capture_layers = capture_layers
         self._settle()
-        self.fast = fast_path(loaded.device, self.arch.head_dim, fast)
+        self.way = way_of(loaded.device, self.arch.head_dim, fast)
+        self.fast = self.way == "compiled"
         # Prefill works in whole buckets, so that much room is there anyway.
         self.prompt_capacity = -(-prompt_capacity // BUCKET) * BUCKET
         self.token_capacity, self.prefixes = token_capacity, prefixes
@@ -168,7 +170,7 @@ class Engine:
                     slots=slots,
                     token_capacity=self.token_capacity,
                     shared=self.prefixes is not None,
-                    fast=self.fast,
+                    way=self.way,
                 ),
                 directions,
                 seed=self.seed,

@@ -1,4 +1,4 @@
-"""The attention of `PlainAttention`, in two kernels that a CUDA graph can hold."""
+"""The attention of `PlainAttention` in two kernels, which a CUDA graph can hold."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,10 @@ import torch
 import triton
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import OwnTokens, PlainAttention
+from pitboss.engine.attention import Attention, Room
 from pitboss.engine.kernels import own_attention, prefix_attention
 from pitboss.engine.prefix import PrefixStore
+from pitboss.engine.tiles import tiles_of
 from pitboss.engine.transfer import host_buffer
 
 # Measured on an H200 with 8B shapes, 150 prompt tokens and 50 own tokens: rows · group queries in a
@@ -18,32 +19,33 @@ _OWN = {"BLOCK": 16, "num_warps": 1, "num_stages": 3}
 _LEAST = 16  # rows of the smallest matrix product of the tensor cores
 
 
-class FastAttention(PlainAttention):
+class FastAttention(Attention):
     """Prefix tiles by tensor cores, then own tokens slot by slot, merged in the second kernel.
 
     The tile table and all outputs are buffers that never move. A slot without a row is computed on
     like the others and read by nobody; rows beyond the slots stay zero.
     """
 
-    def __init__(
-        self, arch: Architecture, prefix: PrefixStore, own: OwnTokens, width: int, shared: bool
-    ) -> None:
-        super().__init__(arch, prefix, own, width, shared)
-        like = prefix.k[0]
-        self.device, exact = like.device, like.dtype == torch.float32
+    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
+        super().__init__(arch, prefix, room)
+        self.own_k, self.own_v = self._room_for_own(
+            room.slots, arch.n_kv_heads, room.tokens, arch.head_dim
+        )
+        like, slots = prefix.k[0], room.slots
+        exact = like.dtype == torch.float32
         group = arch.n_heads // arch.n_kv_heads
         padded = triton.next_power_of_2(group)
         prefix_tile = dict(_PREFIX)
         self.tile_rows = max(1, prefix_tile.pop("queries") // padded)
-        self.tiles = -(-own.slots // self.tile_rows) + len(prefix.length) if shared else 0
+        self.tiles = -(-slots // self.tile_rows) + len(prefix.length) if room.shared else 0
         # slots in order of their prompts; place, start and rows of each tile
-        size = (3 * self.tiles + own.slots,)
+        size = (3 * self.tiles + slots,)
         self._host = host_buffer(size, torch.int32, self.device)
         self._table = torch.zeros(size, dtype=torch.int32, device=self.device)
-        self.mixed = like.new_zeros(width, arch.n_heads * arch.head_dim)
-        if shared:
-            self._out = like.new_zeros(own.slots, arch.n_heads, arch.head_dim)
-            self._lse = torch.full((own.slots, arch.n_heads), -torch.inf, device=self.device)
+        self.mixed = like.new_zeros(room.width, arch.n_heads * arch.head_dim)
+        if room.shared:
+            self._out = like.new_zeros(slots, arch.n_heads, arch.head_dim)
+            self._lse = torch.full((slots, arch.n_heads), -torch.inf, device=self.device)
         self._constants = {
             "KV_HEADS": arch.n_kv_heads,
             "GROUP": group,
@@ -59,24 +61,14 @@ class FastAttention(PlainAttention):
 
     def seat(self, places: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        if not self.shared:
+        if not self.room.shared:
             self._send_places(places)
             return
-        by_place: dict[int, list[int]] = {}
-        for slot, place in enumerate(places):
-            if place is not None:
-                by_place.setdefault(place, []).append(slot)
-        order: list[int] = []
-        tiles: list[tuple[int, int, int]] = []
-        for place, slots in sorted(by_place.items()):
-            for at in range(0, len(slots), self.tile_rows):
-                tiles.append((place, len(order) + at, min(self.tile_rows, len(slots) - at)))
-            order.extend(slots)
+        tiles = tiles_of(places, self.tile_rows)
         table = torch.zeros(3, self.tiles, dtype=torch.int32)
-        if tiles:
-            table[:, : len(tiles)] = torch.tensor(tiles, dtype=torch.int32).T
+        table[:, : len(tiles.place)] = torch.tensor([tiles.place, tiles.start, tiles.rows])
         self._host[: 3 * self.tiles] = table.view(-1)
-        self._host[3 * self.tiles :][: len(order)] = torch.tensor(order, dtype=torch.int32)
+        self._host[3 * self.tiles :][: len(tiles.order)] = torch.tensor(tiles.order)
         self._table.copy_(self._host, non_blocking=True)
 
     def _send_places(self, places: Sequence[int | None]) -> None:
@@ -91,13 +83,13 @@ class FastAttention(PlainAttention):
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
-        arch, n = self.arch, self.own.slots
+        arch, room = self.arch, self.room
         window = arch.windows[index]
         common = self._constants | {"HAS_WINDOW": window is not None}
         numbers = (arch.scale, arch.attention_softcap or 0.0, window or 0)
         prefix_k, prefix_v = self.prefix.k[index], self.prefix.v[index]
         length, capacity = self.prefix.length, self.prefix.capacity
-        if self.shared:
+        if self.room.shared:
             place, start, rows = self._table[: 3 * self.tiles].view(3, self.tiles).unbind()
             out, lse = self._out, self._lse
             prefix_attention[(self.tiles, arch.n_kv_heads)](
@@ -108,13 +100,13 @@ class FastAttention(PlainAttention):
             )  # fmt: skip
         else:
             out, lse = q, q  # not read
-        keep = bool(self.own.capacity)
-        own_attention[(n, arch.n_kv_heads)](
+        keep = room.tokens > 0
+        own_attention[(room.slots, arch.n_kv_heads)](
             q, k, v,
-            self.own.k[index] if keep else k, self.own.v[index] if keep else v,
+            self.own_k[index] if keep else k, self.own_v[index] if keep else v,
             prefix_k, prefix_v, out, lse,
             self.mixed, self._table, length, self.position, self.step,
-            v.stride(0), self.own.capacity, capacity, *numbers,
-            KEEP=keep, SHARED=self.shared, **self._own_tile, **common,
+            v.stride(0), room.tokens, capacity, *numbers,
+            KEEP=keep, SHARED=room.shared, **self._own_tile, **common,
         )  # fmt: skip
         return self.mixed

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pitboss.engine.architecture import architecture
-from pitboss.engine.compiled import fast_path
+from pitboss.engine.compiled import way_of
 from pitboss.engine.forward import Forward, RotaryTable, cap
 from pitboss.engine.prefix import BUCKET, PrefixStore
 from pitboss.engine.pressure import model_to_device
@@ -131,7 +131,7 @@ class Screen:
                     slots=width,
                     token_capacity=0,
                     shared=True,
-                    fast=fast_path(device, arch.head_dim, fast),
+                    way=way_of(device, arch.head_dim, fast),
                 )
                 prefix.fill(dict(enumerate(self.prompts)))
                 self._first_step = torch.zeros(width, dtype=torch.int64, device=device)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import OwnTokens, PlainAttention
-from pitboss.engine.compiled import compiled
+from pitboss.engine.attention import Attention, Room
+from pitboss.engine.compiled import Way, compiled
 from pitboss.engine.forward import Forward, RotaryTable
+from pitboss.engine.plain_attention import PlainAttention
 from pitboss.engine.prefix import PrefixStore
+from pitboss.engine.tiled_attention import TiledAttention
 
 
 class Stack:
@@ -23,7 +25,7 @@ class Stack:
         token_capacity: Most own tokens of any row; 0 where rows only ever run their first token
             (their own keys are then kept nowhere).
         shared: Whether few prompts are shared by many rows, or place i belongs to slot i.
-        fast: Compile what surrounds the attention and use our own attention kernels (CUDA).
+        way: `compiled` with attention kernels of our own (CUDA), `tiled`, or `plain`.
     """
 
     def __init__(
@@ -36,20 +38,22 @@ class Stack:
         slots: int,
         token_capacity: int,
         shared: bool,
-        fast: bool,
+        way: Way,
     ) -> None:
-        self.arch, self.rotary, self.width, self.slots, self.fast = arch, rotary, width, slots, fast
+        self.arch, self.rotary, self.width, self.slots = arch, rotary, width, slots
+        self.fast = way == "compiled"
         forward = Forward(arch)
-        own = OwnTokens(arch, slots, token_capacity, like=rotary.cos)
-        self.attention: PlainAttention
-        if fast:
+        room = Room(width, slots, token_capacity, shared)
+        self.attention: Attention
+        if self.fast:
             from pitboss.engine.fast_attention import FastAttention  # needs Triton
 
-            self.attention = FastAttention(arch, prefix, own, width, shared)
+            self.attention = FastAttention(arch, prefix, room)
             self._before, self._hidden = compiled(forward.before), compiled(forward.hidden)
             self._after, self._logits = compiled(forward.after), compiled(forward.logits)
         else:
-            self.attention = PlainAttention(arch, prefix, own, width, shared)
+            kind = TiledAttention if way == "tiled" else PlainAttention
+            self.attention = kind(arch, prefix, room)
             self._before, self._after = forward.before, forward.after
             self._logits = forward.logits
 

@@ -42,12 +42,13 @@ def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max())
 
 
+@pytest.mark.parametrize("fast", [None, False], ids=["default", "plain"])
 @pytest.mark.parametrize("prefixes", [None, 3])
 def test_logits_states_and_greedy_texts_equal_transformers(
-    loaded: LoadedModel, prompts: Prompts, prefixes: int | None
+    loaded: LoadedModel, prompts: Prompts, prefixes: int | None, fast: bool | None
 ) -> None:
     rows = greedy(prompts, 20)
-    made = engine(loaded, prefixes=prefixes, capture_layers=(0, 1, 2))
+    made = engine(loaded, prefixes=prefixes, capture_layers=(0, 1, 2), fast=fast)
     out = by_key(made.run(rows))
     for row in rows[:6]:
         g = out[row.key]
@@ -82,6 +83,31 @@ def test_a_row_is_the_same_bits_alone_in_any_batch_and_with_any_number_of_slots(
             assert torch.equal(g.logits, together[key].logits)
 
 
+@pytest.mark.parametrize("prefixes", [None, 3])
+def test_nor_do_its_bits_depend_on_how_far_its_neighbours_have_come(
+    loaded: LoadedModel, prefixes: int | None
+) -> None:
+    generator = torch.Generator().manual_seed(4)
+    long, short = (
+        tuple(torch.randint(3, 300, (n,), generator=generator).tolist()) for n in (190, 30)
+    )
+    flat = Sampling(temperature=2.0, top_k=0, max_new_tokens=140, min_new_tokens=140)
+    brief = Sampling(temperature=2.0, top_k=0, max_new_tokens=12)
+    rows = [Row("long", long, "x", flat)]
+    rows += [Row(f"short {i}", short, f"{i}", brief) for i in range(9)]
+
+    def run(slots: int, rows: list[Row]) -> dict[str, Generation]:
+        made = engine(
+            loaded, width=8, slots=slots, prefixes=prefixes, prompt_capacity=190, token_capacity=140
+        )
+        return by_key(made.run(rows))
+
+    together, apart = run(2, rows), run(1, rows[::-1])
+    for key, g in apart.items():
+        assert g.logits is not None and together[key].logits is not None
+        assert torch.equal(g.logits, together[key].logits)
+
+
 def test_rows_with_the_same_noise_are_paired_and_other_noise_differs(
     loaded: LoadedModel, prompts: Prompts
 ) -> None:
@@ -104,6 +130,25 @@ def test_rows_that_follow_from_others_are_run(loaded: LoadedModel, prompts: Prom
 
     out = engine(loaded).run([Row(f"g{i}", prompts[0], f"g{i}", s) for i in range(20)], then)
     assert len(out) == 20 * 5
+
+
+@pytest.mark.parametrize("prefixes", [None, 3])
+def test_the_default_path_computes_what_the_plain_path_computes(
+    loaded: LoadedModel, prompts: Prompts, prefixes: int | None
+) -> None:
+    # Rows end at different times, so that slots are refilled with prompts of other lengths.
+    rows = [
+        Row(f"{i}", prompts[i % 6], f"{i}", Sampling(temperature=0, max_new_tokens=1 + 5 * i % 60))
+        for i in range(30)
+    ]
+    settings = {"prefixes": prefixes, "token_capacity": 60, "slots": 13}
+    default, plain = (
+        by_key(engine(loaded, fast=fast, **settings).run(rows)) for fast in (None, False)
+    )
+    for key, g in plain.items():
+        assert g.logits is not None and default[key].logits is not None
+        assert g.tokens == default[key].tokens
+        assert relative(default[key].logits, g.logits) < 1e-5
 
 
 def test_a_row_ends_when_its_reader_is_sure(loaded: LoadedModel, prompts: Prompts) -> None:
