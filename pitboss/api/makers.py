@@ -37,6 +37,7 @@ DOCUMENTS: dict[str, tuple[str, str]] = {
     "controls": ("controls.json", "effects, the campaign's step after patching"),
     "readers": ("readers.json", "effects, the campaign's step after patching"),
     "ladder": ("ladder.json", "effects, the campaign's step after patching"),
+    "persistent_controls": ("persistent.json", "persistent"),
     "original": ("original.json", "effects, the campaign's step after patching"),
 }
 """Name -> JSON file in the study's folder and what writes it."""
