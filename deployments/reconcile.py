@@ -54,6 +54,7 @@ MAX_RUNS = 5
 HOLDING = (
     *("campaign", "games", "features", "pathway", "screening", "patching", "words"),
     "persistent",
+    "confirmation",
 )
 LOOKED_AT = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 

@@ -20,7 +20,8 @@ def campaign(study: StudyPath = "studies/demo.yaml") -> None:
     """The whole plan in its order: games, features, pathway, patching, words and the summary.
 
     A study with a screening section is screened as well: before patching where that confirms what
-    the screening finds, otherwise beside the words.
+    the screening finds, otherwise beside the words. What patching finds causal is asked again where
+    the study says so.
 
     Each part is a run of its own on the work pool that the study's floor section names; parts that
     do not wait for each other run at the same time. Run again after a stop, a campaign starts the

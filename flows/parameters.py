@@ -59,11 +59,11 @@ def _about(flow: str, path: str, model: str | None) -> list[str]:
         study = read_study(path)
     except (PitbossError, OSError):
         return [model or ""]
-    section = getattr(study, flow, None)
+    section = study.patching if flow == "confirmation" else getattr(study, flow, None)
     if section is None:
         return []
     models = [model] if model else getattr(section, "models", None) or [section.model]
-    of_features = flow in ("screening", "patching", "persistent")
+    of_features = flow in ("screening", "patching", "confirmation", "persistent")
     layers = getattr(study.features if of_features else section, "layers", [])
     return ["+".join(models), f"L{ranges(layers)}" if layers else ""]
 

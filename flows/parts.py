@@ -78,13 +78,31 @@ def until_patching(study: Study) -> list[Part]:
 
 
 def after_effects(study: Study) -> list[Part]:
-    """The words of the causal features, whole games under their patches, and a screening that
-    patching does not wait for.
+    """The causal features asked again, their words, whole games under their patches, and a
+    screening that patching does not wait for.
     """
-    parts = [Part("words", "words", study.floor.words), *_persistent(study)]
+    words = Part("words", "words", study.floor.words)
+    parts = [*_confirmation(study), words, *_persistent(study)]
     if study.screening is None or study.patching.screen:
         return parts
     return [*parts, replace(_screening(study), needs=())]
+
+
+def _confirmation(study: Study) -> list[Part]:
+    """The lanes that share what is asked again, if the study confirms what it found."""
+    if study.patching.confirmation is None:
+        return []
+    pools = study.floor.patching
+    return [
+        Part(
+            f"confirmation {shard + 1}/{len(pools)}",
+            "confirmation",
+            pool,
+            {"shard": shard, "shards": len(pools)},
+            elastic=True,
+        )
+        for shard, pool in enumerate(pools)
+    ]
 
 
 def _persistent(study: Study) -> list[Part]:

@@ -24,9 +24,9 @@ def patching(
 
     Needs the feature bank. The baseline is drawn once and shared by all features; each chunk of at
     most 100 features of one layer is stored as one part, followed by a checkpoint table, and so are
-    the controls: own values and reconstructions first, random features and directions last. Lanes may
-    join and leave at any time: whoever is free takes the next chunk that nobody works on, and a run
-    ends when all chunks are finished, by whomever, or when its pool is paused.
+    the controls: own values and reconstructions first, random features and directions last. Lanes
+    may join and leave at any time: whoever is free takes the next chunk that nobody works on, and a
+    run ends when all chunks are finished, by whomever, or when its pool is paused.
 
     Args:
         study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It

@@ -5,11 +5,13 @@ from typing import Any
 
 from prefect import task
 
+from pitboss.experiments import confirmation, ladder, patching
 from pitboss.experiments import effects as experiment
-from pitboss.experiments import ladder, patching
+from pitboss.experiments.controls_found import CONTROLS
 from pitboss.experiments.units import Unit
 from pitboss.report.figures import effects_figure
-from pitboss.report.tables import strongest_effects
+from pitboss.report.tables import control_rows, finding_rows, strongest_effects
+from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_table
 from tasks.lane import pool_name
@@ -46,6 +48,28 @@ def left_to_others(chunks: Sequence[Unit]) -> None:
     )
 
 
+@task(name="confirmed", **STEP)
+def confirmed(study: Study) -> None:
+    """Test every candidate in the discovery's direction, and gather what became of each feature."""
+    store = open_results(study)
+    part = confirmation.test(study, store)
+    found = store.read("findings", [part.key]).to_pandas()
+    show_table(
+        f"{study.name}-findings",
+        finding_rows(found),
+        "Features found causal, the clearest first, and whether they were found again",
+        rest=part.path,
+    )
+
+
+def _show_controls(study: Study, store: Store) -> None:
+    """How often the controls would have been counted, beside the count."""
+    rows = control_rows(store.read_json(CONTROLS))
+    show_table(
+        f"{study.name}-controls", rows, "Controls that would have been counted as causal features"
+    )
+
+
 @task(name="effects", **STEP)
 def effects(study: Study) -> None:
     """Test every feature: its safe against its risky value, and each against the baseline."""
@@ -78,6 +102,7 @@ def effects(study: Study) -> None:
         ladder.run(study, store),
         "The same runs under the original study's rule and, step by step, under this study's",
     )
+    _show_controls(study, store)
     known = experiment.known_answers(study)
     picture = effects_figure(tested, planted=sorted(known["causal"]), null=sorted(known["null"]))
     keep_picture(store, "effects", picture, "Effect of each feature on stopping, by layer")

@@ -18,6 +18,18 @@ def primary_stops(table: pd.DataFrame, role: str = "feature") -> pd.DataFrame:
     return table[rows & (table["role"] == role)]
 
 
+def clearest(table: pd.DataFrame) -> pd.DataFrame:
+    """The row of each feature's clearest primary contrast on stopping, features ascending.
+
+    One that was counted goes before one that was not, then the smaller p, then the larger size.
+    """
+    rows = primary_stops(table).assign(missed=~counted(table))
+    rows = rows.assign(size=-rows["difference"].abs())
+    order = [*FEATURE, "missed", "p", "size", "prompt"]
+    rows = rows.sort_values(order, na_position="last").drop(columns=["missed", "size"])
+    return rows.drop_duplicates(FEATURE).reset_index(drop=True)
+
+
 def findings(
     table: pd.DataFrame,
     runs: Mapping[tuple[int, int], int],
@@ -36,18 +48,13 @@ def findings(
             them was not asked again.
     """
     rows = primary_stops(table).assign(hit=counted(table))
-    size = -rows["difference"].abs().fillna(-1)
-    rows = rows.assign(size=size, last=rows["p"].isna())
-    rows = rows.sort_values([*FEATURE, "last", "p", "size", "prompt"])
-    best = rows.groupby(FEATURE, sort=True).first().reset_index()
     each = rows.groupby(FEATURE, sort=True)
-    tested = rows[rows["status"] == "tested"].groupby(FEATURE).size()
-    names = list(best[FEATURE].itertuples(index=False, name=None))
+    best = clearest(table)
+    names = [(int(at), int(i)) for at, i in best[FEATURE].itertuples(index=False, name=None)]
     again = {} if confirmed is None else _again(confirmed)
-    # `first` takes each column's first value that is not null; null them where nothing was tested.
-    untested = ~pd.MultiIndex.from_frame(best[FEATURE]).isin(tested.index)
     shown = ["direction", "prompt", "difference", "ci_low", "ci_high", "p", "q", "e_value"]
-    best[shown] = best[shown].astype(object).mask(pd.Series(untested, index=best.index), None)
+    untested = best["status"] != "tested"
+    best[shown] = best[shown].astype(object).mask(untested, None)
     return pd.DataFrame(
         {
             "model": best["model"],

@@ -73,6 +73,9 @@ def _chances(margins: NDArray[np.int64]) -> Floats:
     of_kind = np.zeros((len(kinds), widest))
     for i, (n_a, n_b, hits) in enumerate(kinds.tolist()):
         least, most = max(0, hits - n_b), min(hits, n_a)
+        if least == most:  # the margins leave no choice; without any run scipy would say NaN
+            of_kind[i, least] = 1
+            continue
         possible = np.arange(least, most + 1)
         of_kind[i, least : most + 1] = stats.hypergeom.pmf(possible, n_a + n_b, hits, n_a)
     length = int(margins[..., 0].sum(axis=1).max()) + 1

@@ -54,8 +54,13 @@ def key(study: Study, store: Store) -> str:
 
 def _identity(study: Study, trials: list[str]) -> dict[str, Any]:
     settings = study.patching
-    read_by = f"{settings.reader}/{reader(settings.reader).version}"
-    return {"trials": trials, "fdr": settings.fdr, "reader": read_by}
+    return {"trials": trials, "fdr": settings.fdr, "reader": read_by(study)}
+
+
+def read_by(study: Study) -> str:
+    """Name and version of the reader under which the patching's responses are tested."""
+    name = study.patching.reader
+    return f"{name}/{reader(name).version}"
 
 
 def read_trials(study: Study, store: Store, keys: Iterable[str]) -> pd.DataFrame:

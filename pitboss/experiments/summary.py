@@ -6,6 +6,7 @@ from typing import Any
 from pitboss.analysis.effects import CONTRASTS, causal_features
 from pitboss.analysis.outcomes import OUTCOMES, ROLES
 from pitboss.experiments import (
+    confirmation,
     contexts,
     descriptions,
     effects,
@@ -146,7 +147,24 @@ def _patching(study: Study, store: Store) -> list[Expected]:
     return [
         Expected("patching", "trials", keys, sum(unit.rows or 0 for unit in made)),
         Expected("patching", "effects", [key], tests),
-        Expected("patching", "findings", [findings.key(study, key)], _patched(study, store)),
+        *_confirmation(study, store, key),
+    ]
+
+
+def _confirmation(study: Study, store: Store, key: str) -> list[Expected]:
+    """The findings, and where the study confirms them the runs that do."""
+    patched = _patched(study, store)
+    if study.patching.confirmation is None:
+        return [Expected("patching", "findings", [findings.key(study, key)], patched)]
+    if not store.has("effects", key):
+        return []  # which runs are due follows from the effects, and these are told to be missing
+    made = confirmation.units(study, store)
+    tested, asked = confirmation.key(study, store), len(confirmation.candidates(study, store))
+    runs = sum(unit.rows or 0 for unit in made)
+    return [
+        Expected("confirmation", "trials", [unit.key for unit in made], runs),
+        Expected("confirmation", "effects", [tested], 2 * asked),
+        Expected("confirmation", "findings", [findings.key(study, key, tested)], patched),
     ]
 
 
@@ -214,9 +232,20 @@ def _findings(study: Study, store: Store) -> dict[str, Any]:
         "fingerprint": announced.fingerprint,
         **screened,
     }
+    if study.patching.confirmation is not None:
+        found["confirmed_features"] = _confirmed(study, store)
     if study.features.include == "planted":
         found["planted"] = _planted(study, set(causal))
     return found
+
+
+def _confirmed(study: Study, store: Store) -> int | None:
+    """Features found again; None while the confirmation is not finished."""
+    tested = confirmation.key(study, store)
+    key = findings.key(study, effects.key(study, store), tested)
+    if not store.has("findings", key):
+        return None
+    return int(store.read("findings", [key]).to_pandas()["confirmed"].eq(True).sum())
 
 
 def _controls(store: Store) -> dict[str, Any]:

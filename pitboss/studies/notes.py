@@ -207,7 +207,7 @@ def _states(study: Study) -> Iterator[str]:
         )
     else:
         yield (
-            f"What is found causal is asked again with noise that was not used before, and where it "
+            "What is found causal is asked again with noise that was not used before, and where it "
             f"was found in generated states, in {states.held_out} that were not among them."
         )
 

@@ -33,7 +33,9 @@ def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
     prefect_yaml.check_flows(prefect_yaml.FILE)
     document = prefect_yaml.check(prefect_yaml.FILE, floor, ENV)
     lanes = {"gpu-0", "gpu-1"}
-    flows = {"games", "features", "pathway", "screening", "patching", "words", "persistent"}
+    flows = {"games", "features", "pathway", "screening", "patching", "words", "persistent"} | {
+        "confirmation"
+    }
     assert prefect_yaml.names(document) == {
         "campaign/campaign",
         "approve/approve",
@@ -47,7 +49,7 @@ def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
 
 def test_more_gpus_make_more_deployments_without_a_change_to_the_file() -> None:
     eight = pools(read_floor_file(FLOOR_FILE), dict.fromkeys(range(8), "H200"))
-    assert len(prefect_yaml.check(prefect_yaml.FILE, eight, ENV)["deployments"]) == 4 + 7 * 8
+    assert len(prefect_yaml.check(prefect_yaml.FILE, eight, ENV)["deployments"]) == 4 + 8 * 8
 
 
 @pytest.mark.parametrize(

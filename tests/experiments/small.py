@@ -67,6 +67,8 @@ def settings(**sections: dict[str, Any]) -> dict[str, Any]:
         },
         "patching": {
             "chunk": 16,
+            "states": None,
+            "confirmation": None,
             "controls": {"random_features": 6, "random_directions": 6, "own_value": 2},
         },
         "words": {"top_tokens": 10, "contexts": {"top": 5, "texts": 60}},

@@ -12,16 +12,8 @@ from pitboss.store import Store
 from tests.experiments.small import Whole, parquet_bytes, run_everything
 
 KINDS = ["games", "decisions", "sums", "statistics", "features", "activations", "pathway"]
-KINDS += [
-    "pathway_curve",
-    "trials",
-    "effects",
-    "findings",
-    "tokens",
-    "words",
-    "screening",
-    "ranking",
-]
+KINDS += ["pathway_curve", "trials", "effects", "findings", "tokens", "words", "screening"]
+KINDS += ["ranking"]
 
 
 @pytest.fixture

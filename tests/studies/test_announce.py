@@ -73,7 +73,7 @@ def test_the_plan_says_which_of_its_numbers_cannot_be_met(plan):
     assert note(plan, "asks again without end", "3 more times")
     assert note(plan, "441 causal features")
     assert note(plan, "50,040 runs are controls", "300 random features", "31 reconstructions")
-    assert note(plan, "one state of one game") and note(plan, "is not asked again")
+    assert note(plan, "one state of one game") and note(plan, "there are no new states")
 
 
 def test_an_experiments_width_is_its_own_where_one_is_set(settings):
@@ -124,7 +124,7 @@ def test_included_features_are_counted_on_top(unplanted):
     unplanted["features"]["include"] = {1: [3, 4], 2: [5]}
     after = announce(parse_study(unplanted)).patching
     assert after.features - before.features == 3
-    assert after.runs - before.runs == 3 * 2 * 2 * 20
+    assert after.runs - before.runs == 3 * 2 * (2 * 20 + 12)
 
 
 def test_planted_features_are_counted_from_their_list(settings, tmp_path, monkeypatch):
@@ -153,7 +153,7 @@ def test_a_screening_is_counted_and_what_it_confirms_is_patched(unplanted):
     unplanted["patching"] |= {"screen": True, "confirm": "top 50"}
     confirmed = announce(parse_study(unplanted))
     assert confirmed.patching.features == 50
-    assert confirmed.patching.runs == 50 * 2 * 2 * 20 + 2 * 20
+    assert confirmed.patching.runs == (50 * 2 + 1) * (2 * 20 + 12)
     assert note(confirmed, "the 50 that lead its ranking")
     assert confirmed.fingerprint != every.fingerprint
     unplanted["patching"]["confirm"] = 5_000  # more than are screened
