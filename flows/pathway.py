@@ -3,10 +3,12 @@
 from prefect import flow
 
 from flows.parameters import StudyPath, run_name
+from pitboss.experiments import attribution, decoding
 from pitboss.experiments import pathway as experiment
 from tasks.artifacts import Progress
 from tasks.game import pathway_analysis, pathway_batch
 from tasks.model import load_if_needed
+from tasks.pathway import pathway_attribution, pathway_decoding, pathway_reading
 from tasks.policies import FLOW, unless_stored
 from tasks.study import begin
 
@@ -16,7 +18,8 @@ def pathway(study: StudyPath = "studies/demo.yaml") -> None:
     """Exp1: games until enough bankruptcies and stops are in, with activations of each round.
 
     Batches are played until both quotas are filled or the study's cap is reached; what is short
-    then is reported, not hidden.
+    then is reported, not hidden. Then the decision is decoded from each layer, read through the
+    logit lens, and attributed to features (docs/pathway.md).
 
     Args:
         study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It
@@ -35,3 +38,10 @@ def pathway(study: StudyPath = "studies/demo.yaml") -> None:
         bar.advance(now.bankruptcies + now.stops - counted, note=f"{now.games} games played")
         counted = now.bankruptcies + now.stops
     pathway_analysis(settings)
+    decoded = decoding.unit(settings, store)
+    load_if_needed(settings, settings.pathway.model, [decoded], store)
+    unless_stored(pathway_decoding, settings, store, decoded)
+    if attributed := attribution.unit(settings):
+        load_if_needed(settings, settings.pathway.model, [attributed], store)
+        unless_stored(pathway_attribution, settings, store, attributed)
+    pathway_reading(settings)

@@ -193,6 +193,35 @@ def progress(study: Study, store: Store) -> Progress:
     )
 
 
+class Recorded(NamedTuple):
+    """The games that count, what was decided in them, and the activations at each decision."""
+
+    games: pd.DataFrame
+    decisions: pd.DataFrame
+    activations: pd.DataFrame
+
+
+def recorded(study: Study, store: Store) -> Recorded:
+    """What the analyses of the pathway start from; one decision a round.
+
+    Raises:
+        Incomplete: A batch is still to be played.
+    """
+    if (missing := next_unit(study, store)) is not None:
+        raise Incomplete(f"Batch {missing.slug} of the pathway is not played.")
+    keys = [unit.key for unit in done_units(study, store)]
+    every = store.read("games", keys).to_pandas()
+    games = every[every["key"].isin(_counting(study, every))]
+    decisions = store.read("decisions", keys).to_pandas()
+    responses = zip(decisions["decision"], decisions["bet"], strict=True)
+    decisive = np.array([carried_out(*response) for response in responses], dtype=bool)
+    return Recorded(
+        games,
+        decisions[decisive & decisions["game"].isin(games["key"])],
+        store.read("activations", keys).to_pandas(),
+    )
+
+
 class Analysed(NamedTuple):
     """The two parts of the pathway analysis, and what could not be evaluated."""
 
@@ -209,18 +238,11 @@ def analyse(study: Study, store: Store) -> Analysed:
         BadInput: The games that count hold no stop or no bet.
     """
     settings = study.pathway
-    if (missing := next_unit(study, store)) is not None:
-        raise Incomplete(f"Batch {missing.slug} of the pathway is not played.")
-    keys = [unit.key for unit in done_units(study, store)]
-    every = store.read("games", keys).to_pandas()
-    counted = every[every["key"].isin(_counting(study, every))]
-    decisions = store.read("decisions", keys).to_pandas()
-    responses = zip(decisions["decision"], decisions["bet"], strict=True)
-    decisive = np.array([carried_out(*response) for response in responses], dtype=bool)
+    found = recorded(study, store)
     result = pathway(
-        decisions[decisive & decisions["game"].isin(counted["key"])],
-        counted,
-        store.read("activations", keys).to_pandas(),
+        found.decisions,
+        found.games,
+        found.activations,
         layers=list(settings.layers),
         top=settings.top_features,
     )

@@ -1,6 +1,6 @@
 """Residual streams at decisions, taken inside the engine's step, and what SAEs see in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,17 +56,46 @@ def _layers_with(layer: int, layers: Sequence[int], decisions: int, lane: Lane) 
     return tuple(layers[first : first + together])
 
 
+def states_by_layer(
+    lane: Lane,
+    decisions: pd.DataFrame,
+    layers: Sequence[int],
+    slots: int | None,
+    after: Sequence[int] = (),
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Each layer's residual streams, float32 [decisions, d_model], as many layers a pass as fit.
+
+    Args:
+        decisions: Columns key and prompt_text, one row a decision.
+        after: Tokens that follow each prompt; the states are those at the last of them.
+
+    Raises:
+        Incomplete: The engine left a decision out.
+    """
+    layers = list(layers)
+    while layers:
+        some = _layers_with(layers[0], layers, len(decisions), lane)
+        states = _captured(lane, decisions, some, slots, after)
+        for i, layer in enumerate(some):
+            yield layer, states[:, i]
+        layers = layers[len(some) :]
+
+
 def _captured(
-    lane: Lane, decisions: pd.DataFrame, layers: tuple[int, ...], slots: int | None
+    lane: Lane,
+    decisions: pd.DataFrame,
+    layers: tuple[int, ...],
+    slots: int | None,
+    after: Sequence[int] = (),
 ) -> torch.Tensor:
-    """Residual streams at the last prompt token, on the CPU.
+    """Residual streams at the last token, on the CPU.
 
     Returns:
         float32 [decisions, layers, d_model].
     """
     one = Sampling(temperature=0, max_new_tokens=1)
     rows = [
-        Row(key, tuple(lane.loaded.encode(text)), key, one, capture=True)
+        Row(key, (*lane.loaded.encode(text), *after), key, one, capture=True)
         for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
     ]
     engine = lane.engine(

@@ -6,8 +6,10 @@ from typing import Any
 from pitboss.analysis.effects import CONTRASTS, causal_features
 from pitboss.analysis.outcomes import OUTCOMES, ROLES
 from pitboss.experiments import (
+    attribution,
     confirmation,
     contexts,
+    decoding,
     descriptions,
     effects,
     features,
@@ -113,6 +115,8 @@ def _pathway(study: Study, store: Store) -> list[Expected]:
     wanted = [*made, *([following] if following else [])]
     keys = [unit.key for unit in wanted]
     played = sum(unit.rows or 0 for unit in wanted)
+    decoded, attributed = decoding.unit(study, store), attribution.unit(study)
+    features = [Expected("pathway", "attribution", [attributed.key])] if attributed else []
     return [
         # The cap on games may end the collection early; that is reported, not hidden.
         Expected("pathway", "games", keys, played, {"outcome": quota}, shortfall_allowed=True),
@@ -120,6 +124,9 @@ def _pathway(study: Study, store: Store) -> list[Expected]:
         Expected("pathway", "activations", keys),
         Expected("pathway", "pathway", [key]),
         Expected("pathway", "pathway_curve", [key]),
+        Expected("pathway", "decodability", [decoded.key], decoded.rows),
+        Expected("pathway", "lens", [decoded.key]),
+        *features,
     ]
 
 

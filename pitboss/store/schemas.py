@@ -13,12 +13,17 @@ import pyarrow as pa
 from pitboss.errors import BadInput
 from pitboss.store.columns import Kind
 from pitboss.store.schemas_games import ACTIVATIONS, DECISIONS, GAMES
+from pitboss.store.schemas_pathway import (
+    ATTRIBUTION,
+    DECODABILITY,
+    LENS,
+    PATHWAY,
+    PATHWAY_CURVE,
+)
 from pitboss.store.schemas_persistent import PERSISTENT, PERSISTENT_CONTRASTS, PERSISTENT_EFFECTS
 from pitboss.store.schemas_results import (
     EFFECTS,
     FINDINGS,
-    PATHWAY,
-    PATHWAY_CURVE,
     TOKENS,
     TRIALS,
     WORDS,
@@ -46,6 +51,9 @@ KINDS: dict[str, Kind] = {
         TOKENS,
         PATHWAY,
         PATHWAY_CURVE,
+        DECODABILITY,
+        LENS,
+        ATTRIBUTION,
         PERSISTENT,
         PERSISTENT_EFFECTS,
         PERSISTENT_CONTRASTS,

@@ -255,6 +255,17 @@ class Pathway(Section):
     top_features: Count = 20
     """Features shown per layer: those that differ most between stop and bet."""
 
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Parts that the games are dealt into to see how well a decision can be decoded: what is fitted
+    on the others is scored on each."""
+
+    residual: bool = True
+    """Decode from the residual stream itself too, besides the SAEs' activations."""
+
+    scenes: Annotated[list[ChoicePrompt], AfterValidator(unique)] = ["exp2/safe", "exp2/risky"]
+    """Scenes whose decision is attributed to the features of each layer, to first order and by
+    setting each to 0; empty for none."""
+
     reader: ReaderName = "menu"
     """How responses are read."""
 

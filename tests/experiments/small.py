@@ -7,7 +7,9 @@ import yaml
 
 from deployments.settings import ROOT
 from pitboss.experiments import (
+    attribution,
     contexts,
+    decoding,
     effects,
     features,
     games,
@@ -94,6 +96,9 @@ def run_everything(study: Study, store: Store, lane: Lane) -> None:
     while batch := pathway.next_unit(study, store):
         pathway.run(lane, store, batch)
     pathway.analyse(study, store)
+    decoding.run(lane, store, decoding.unit(study, store))
+    if work := attribution.unit(study):
+        attribution.run(lane, store, work)
     for unit in patching.all_units(study, store):
         patching.run(lane, store, unit)
     effects.run(study, store)

@@ -7,17 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
+from pitboss.analysis.attribution import agreement
+from pitboss.engine.screening import Screen
 from pitboss.errors import Incomplete
-from pitboss.experiments import pathway
+from pitboss.experiments import attribution, decoding, pathway
+from pitboss.experiments.choices import choice_tokens
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.study import open_store
+from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.menu import Menu
+from pitboss.games.prompts import render
 from pitboss.games.reading import READERS, Finish, Reading
 from pitboss.games.reading.menu_reader import MenuReader
 from pitboss.models.catalogue import sae_release
 from pitboss.saes.loading import _load_with_sae_lens
+from pitboss.saes.planted import planted
 from tests.experiments.small import ALIAS, LAYERS, Whole, parquet_bytes, small_study
+
+LINE = "\nFinal Decision:"
+ANSWERS = {"stop": LINE + " Stop", "bet": LINE + " Bet"}
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +161,110 @@ def test_a_bet_that_is_asked_again_is_no_decision_of_the_pathway(
     assert len(with_states) == len(counted.groupby(["game", "round"]))
     pathway.analyse(study, store)
     assert store.read("pathway_curve").to_pandas()["decisions"].sum() == len(with_states)
+
+
+@pytest.fixture(scope="module")
+def shown(whole: Whole) -> pd.DataFrame:
+    """The decisions that were decoded: one a round of the games that count."""
+    decisions = pathway.recorded(whole.study, whole.store).decisions
+    return decisions.sort_values(["game", "round"]).reset_index(drop=True)
+
+
+def test_the_lens_is_the_models_own_last_step_on_transformers_hidden_states(
+    whole: Whole, shown: pd.DataFrame
+) -> None:
+    loaded = whole.lane.loaded
+    model = AutoModelForCausalLM.from_pretrained(loaded.spec.local, dtype=torch.float32).eval()
+    text = {choice: loaded.tokenizer(way)["input_ids"] for choice, way in ANSWERS.items()}
+    stop, bet = (ids[-1] for ids in (text["stop"], text["bet"]))  # the line ends with the choice
+    length = len(loaded.tokenizer(LINE, add_special_tokens=False)["input_ids"])
+    line = text["stop"][-1 - length : -1]
+    margins: dict[int, list[float]] = {1: [], 3: []}
+    for prompt in shown["prompt_text"]:
+        ids = torch.tensor([[*loaded.encode(prompt), *line]])
+        with torch.no_grad():
+            found = model(ids, output_hidden_states=True)
+            logits = model.lm_head(model.model.norm(found.hidden_states[2][0, -1]))
+        margins[1].append(float(logits[stop] - logits[bet]))
+        own = found.logits[0, -1]  # behind the last block the lens is the model's own answer
+        margins[3].append(float(own[stop] - own[bet]))
+    lens = whole.store.read("lens").to_pandas().set_index(["layer", "decision"])
+    for layer, values in margins.items():
+        for decision, mine in pd.Series(values).groupby(shown["decision"]):
+            row = lens.loc[layer, decision]
+            assert row["n"] == len(mine)
+            assert row["margin"] == pytest.approx(mine.mean(), abs=1e-3)
+            assert row["margin_low"] < row["margin"] < row["margin_high"]
+
+
+def test_the_lens_crosses_where_a_stop_direction_is_written(whole: Whole) -> None:
+    loaded = whole.lane.loaded
+    after, tokens = decoding.decision_point(loaded, "exp0/planned", ALL_CONDITIONS[0])
+    assert loaded.decode(list(after)) == LINE
+    head, norm = loaded.model.lm_head.weight, loaded.model.model.norm.weight
+    stop = (head[tokens["stop"][0]] - head[tokens["bet"][0]]) / norm
+    noise = torch.randn(len(stop), generator=torch.Generator().manual_seed(1)) * stop.std()
+    states = torch.stack([noise + strength * stop for strength in (-4.0, -2.0, 2.0, 4.0)])
+    found = decoding.lens_margins(loaded, states, tokens)
+    assert (np.diff(found) > 0).all() and found[1] < 0 < found[2]
+
+
+def test_a_direction_of_the_decision_is_decoded_from_the_layer_where_it_was_planted(
+    whole: Whole, shown: pd.DataFrame
+) -> None:
+    """Streams of noise, with a stop direction from layer 3 on; the SAE saw none of it."""
+    random = np.random.default_rng(0)
+    decisions = pd.concat([shown.assign(game=shown["game"] + str(n)) for n in range(4)])
+    stop = (decisions["decision"] == "stop").to_numpy()
+    streams = {layer: torch.from_numpy(random.normal(0, 1, (len(stop), 64))) for layer in LAYERS}
+    streams[3] += torch.from_numpy(np.outer(stop, random.normal(0, 0.6, 64)))
+    place = np.arange(len(stop))
+    none = pd.DataFrame({"decision": [], "layer": [], "feature": [], "value": []})
+    found = decoding.decode(
+        decisions.reset_index(drop=True), none, iter(streams.items()), place, layers=LAYERS, folds=3
+    ).set_index(["layer", "grouping", "inputs"])
+    assert found.loc[(3, "game", "residual"), "auc"] > 0.9
+    assert 0.3 < found.loc[(1, "game", "residual"), "auc"] < 0.7
+    assert (found.xs("sae", level="inputs")["auc"].dropna() == 0.5).all()
+    assert found.loc[(3, "game", "residual"), "gain_low"] > 0
+
+
+def test_decodability_counts_every_decision_and_says_where_it_cannot_be_told(
+    whole: Whole, shown: pd.DataFrame
+) -> None:
+    found = whole.store.read("decodability").to_pandas()
+    assert len(found) == len(LAYERS) * 2 * 3
+    assert (found["n_stop"] == (shown["decision"] == "stop").sum()).all()
+    assert (found["n_bet"] == (shown["decision"] == "bet").sum()).all()
+    assert (found["auc"].isna() == found["reason"].notna()).all()
+    known = found.dropna(subset="auc")
+    assert len(known) and known["auc"].between(known["low"], known["high"]).all()
+
+
+def test_attribution_ranks_what_was_planted_first_and_agrees_with_patching(whole: Whole) -> None:
+    found = whole.store.read("attribution").to_pandas()
+    agreed = agreement(found).set_index("layer")["correlation"]
+    assert (agreed.loc[LAYERS] > 0.99).all()
+    for layer, roles in planted(whole.study.models[ALIAS].sae).items():
+        mine = found[found["layer"] == layer]
+        if layer not in LAYERS:
+            assert mine.empty
+            continue
+        first = mine.assign(size=mine["attribution"].abs()).nlargest(len(roles["causal"]), "size")
+        assert set(first["feature"]) == set(roles["causal"])
+        null = mine[mine["feature"].isin(roles["null"])]
+        assert null["attribution"].abs().max() < 0.05 < 1 < first["size"].min()
+
+
+def test_the_gradient_is_the_difference_quotient_of_the_screening(whole: Whole) -> None:
+    loaded, layer = whole.lane.loaded, 1
+    scenes = [render(name) for name in ("exp2/safe", "exp2/risky")]
+    choices = choice_tokens(loaded, scenes)
+    prompts = [tuple(loaded.encode(scene.text)) for scene in scenes]
+    gradients = attribution.margin_gradients(loaded, prompts, choices)[:, layer]
+    screen = Screen(loaded, width=16, prompts=prompts, choices=choices, mass=False)
+    directions = torch.nn.functional.normalize(torch.randn(5, gradients.shape[1]), dim=1)
+    step = torch.tensor([1e-2, -1e-2])[None, :, None].expand(2, 2, 5)
+    odds = screen.run(layer, directions, step).decisions.log_odds("stop", "bet")
+    quotient = (odds[:, 0] - odds[:, 1]) / 2e-2
+    np.testing.assert_allclose((gradients @ directions.T).numpy(), quotient, rtol=0.02, atol=5e-3)

@@ -14,6 +14,7 @@ from tests.experiments.small import Whole, parquet_bytes, run_everything
 KINDS = ["games", "decisions", "sums", "statistics", "features", "activations", "pathway"]
 KINDS += ["pathway_curve", "trials", "effects", "findings", "tokens", "words", "screening"]
 KINDS += ["ranking"]
+KINDS += ["adjustments", "decodability", "lens", "attribution"]
 
 
 @pytest.fixture
