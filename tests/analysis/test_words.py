@@ -93,3 +93,20 @@ def test_prompts_without_words_have_no_rows_and_strange_input_is_refused() -> No
     mixed = pd.concat([frame(["a"], ["b"]), frame(["a"], ["b"]).assign(model="n")])
     with pytest.raises(BadInput, match="several models"):
         compare_words(mixed)
+
+
+def test_a_phrase_that_is_repeated_within_responses_is_counted_once_a_response() -> None:
+    """Both arms repeat themselves alike; occurrences are no independent draws, responses are."""
+    of_words, of_responses = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        phrases = [
+            "my luck turns " if rng.random() < 0.4 else "the money stays " for _ in range(60)
+        ]
+        said = [phrase * 5 for phrase in phrases]
+        table = compare_words(frame(said[:30], said[30:])).set_index("word")
+        assert table.loc["luck", ["n_safe", "n_risky"]].tolist() == [30, 30]
+        assert table.loc["luck", "responses_safe"] == sum("luck" in text for text in said[:30])
+        of_words.append(table.loc["luck", "p"] <= 0.05)
+        of_responses.append(table.loc["luck", "p_responses"] <= 0.05)
+    assert np.mean(of_words) > 0.2 and np.mean(of_responses) <= 0.1
