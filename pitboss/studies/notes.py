@@ -22,6 +22,7 @@ def notes(study: Study, features: int) -> list[str]:
         *_widths(study),
         *_memory(study),
         *_games(study),
+        *_comparison(study),
         *_features(study, features),
         *_pathway(study),
         *_screening(study, features),
@@ -76,6 +77,23 @@ def _games(study: Study) -> Iterator[str]:
             f"The games are read by {games.reader}, which finds keywords anywhere and makes up "
             "decisions; their numbers reproduce the original's, they do not correct it."
         )
+
+
+def _comparison(study: Study) -> Iterator[str]:
+    chosen = study.features
+    if chosen.imported is not None or (chosen.adjust, chosen.count) == ("none", "decisions"):
+        return
+    once = "each distinct prompt once" if chosen.count == "states" else "every decision"
+    held = {
+        "none": "as they are",
+        "covariates": f"at equal {', '.join(chosen.covariates)} (by regression)",
+        "matched": "at exactly equal balance and round",
+    }[chosen.adjust]
+    yield (
+        f"Bankrupt and stopped games are compared {held}, {once}; the original study compared all "
+        "games as they were (features.adjust: none, count: decisions), so that every feature of "
+        "the balance counted. Fewer may pass now; both numbers are stored."
+    )
 
 
 def _features(study: Study, features: int) -> Iterator[str]:

@@ -96,7 +96,7 @@ def test_sums_are_those_of_hidden_states_encoded_by_sae_lens(
         assert (mine.sum(0) > 0).sum() > 20
 
 
-def test_statistics_are_scipys_and_statsmodels(whole: Whole, independent: Independent) -> None:
+def test_statistics_are_scipys(whole: Whole, independent: Independent) -> None:
     statistics = whole.store.read("statistics").to_pandas()
     tested = statistics[statistics["status"] == "tested"]
     assert len(tested) > 40
