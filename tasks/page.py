@@ -16,8 +16,8 @@ def make_report(study: Study) -> None:
     print(f"Report: {path}")
     show_markdown(
         f"{study.name}-report",
-        f"One file that needs neither server nor network:\n\n`{path}`\n\n"
-        f"Open it in a browser: [{path.as_uri()}]({path.as_uri()}). A browser may not follow such "
-        "a link from here; copy the address then.",
+        "One file with everything, which needs neither server nor network. Open this address in a "
+        f"browser of the machine; a link from here to its disk would not be followed:\n\n"
+        f"`{path.as_uri()}`",
         f"The report of study {study.name}",
     )

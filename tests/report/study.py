@@ -156,7 +156,8 @@ def _documents(
     }  # fmt: skip
     yield "declaration.json", {"tests": int(len(found) * 2), "outcomes": ["stop"], "fdr": 0.05,
                                "families": ["safe_vs_risky over features and prompts"],
-                               "mde": 0.42}  # fmt: skip
+                               "counted": "Causal if significant.",
+                               "power": {"scenes": {"sentences": ["42 points."]}}}  # fmt: skip
     yield "ladder.json", [
         {"step": 0, "name": "original", "rule": "sign of two differences", "count": 31, "of": 48,
          "gained": 0, "lost": 0, "note": "as published"},

@@ -148,3 +148,25 @@ def test_what_is_missing_or_cut_is_said(tmp_path: Path) -> None:
     assert "patching/trials: &lt;1&gt; missing" in head
     run = blocks(page)["details"]["L0/F0"]["examples"][0]["runs"][0]
     assert len("".join(run["text"])) + run["more"] > 2000 and run["more"] > 500
+
+
+def test_texts_stand_out_from_their_paper_in_light_and_dark() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(one: str, two: str) -> float:
+        high, low = sorted((luminance(one), luminance(two)), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    css = (HERE / "assets/page.css").read_text()
+    schemes = [dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", part)) for part in css.split("* {")[0]
+               .split("@media")]  # fmt: skip
+    assert len(schemes) == 2
+    for colours in schemes:
+        for name in ("ink", "quiet", "accent", "warn", "risky", "safe", "third"):
+            assert contrast(colours[name], colours["paper"]) >= 4.5, name  # WCAG AA, for text
+        assert contrast(colours["warn"], colours["warnback"]) >= 4.5
+        assert contrast(colours["ink"], colours["mark"]) >= 4.5
+        assert contrast(colours["grey"], colours["paper"]) >= 3  # WCAG AA, for marks

@@ -74,10 +74,11 @@ def recount(path: Path) -> dict[str, Any]:
     most = float(exact(both, of_both).split()[1])
     said["expected_false"] = min(both / of_both * patched, float(causal))
     said["expected_false_high"] = min(most * patched, causal)
+    base = "role == 'baseline' and phase == 'discovery' and decision != 'none'"
     for prompt in ("exp2/safe", "exp2/risky"):
-        base = rows("trials", f"role == 'baseline' and scene == '{prompt}' and decision != 'none'")
-        said[f"baseline.{prompt}.n"] = len(base)
-        said[f"baseline.{prompt}.stops"] = int((base["decision"] == "stop").sum())
+        runs = rows("trials", f"{base} and scene == '{prompt}'")
+        said[f"baseline.{prompt}.n"] = len(runs)
+        said[f"baseline.{prompt}.stops"] = int((runs["decision"] == "stop").sum())
     screened = pd.read_parquet(path / "ranking.parquet")
     said["screened"], said["screened.moved"] = len(screened), int((~screened["unchanged"]).sum())
     return said | games(path) | readers(path) | excluded(path)
