@@ -11,17 +11,18 @@ from transformers import AutoModelForCausalLM
 
 from pitboss.analysis.attribution import agreement
 from pitboss.engine.screening import Screen
-from pitboss.errors import Incomplete
+from pitboss.errors import BadInput, Incomplete
 from pitboss.experiments import attribution, decoding, pathway
 from pitboss.experiments.choices import choice_tokens
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.study import open_store
-from pitboss.games.conditions import ALL_CONDITIONS
+from pitboss.games.conditions import ALL_CONDITIONS, Condition
 from pitboss.games.menu import Menu
 from pitboss.games.prompts import render
 from pitboss.games.reading import READERS, Finish, Reading
 from pitboss.games.reading.menu_reader import MenuReader
 from pitboss.models.catalogue import sae_release
+from pitboss.models.loading import load_model
 from pitboss.saes.loading import _load_with_sae_lens
 from pitboss.saes.planted import planted
 from tests.experiments.small import ALIAS, LAYERS, Whole, parquet_bytes, small_study
@@ -209,6 +210,20 @@ def test_the_lens_crosses_where_a_stop_direction_is_written(whole: Whole) -> Non
     assert (np.diff(found) > 0).all() and found[1] < 0 < found[2]
 
 
+def test_a_choice_is_read_at_the_prompts_end_and_answers_that_begin_alike_are_refused(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, condition = whole.lane.loaded, Condition.parse("variable/GRWP")
+    after, tokens = decoding.decision_point(loaded, "exp2/game", condition)
+    assert after == () and {c: loaded.decode(list(t)) for c, t in tokens.items()} == {
+        "bet": "1",
+        "stop": "2",
+    }
+    monkeypatch.setitem(decoding._WAYS, "bet", " Stop not")
+    with pytest.raises(BadInput, match="not told apart by one token"):
+        decoding.decision_point(loaded, "exp0/planned", condition)
+
+
 def test_a_direction_of_the_decision_is_decoded_from_the_layer_where_it_was_planted(
     whole: Whole, shown: pd.DataFrame
 ) -> None:
@@ -256,14 +271,17 @@ def test_attribution_ranks_what_was_planted_first_and_agrees_with_patching(whole
         assert null["attribution"].abs().max() < 0.05 < 1 < first["size"].min()
 
 
-def test_the_gradient_is_the_difference_quotient_of_the_screening(whole: Whole) -> None:
-    loaded, layer = whole.lane.loaded, 1
+@pytest.mark.parametrize("model", ["pitboss/lab-llama", "pitboss/lab-gemma"])
+def test_the_gradient_is_the_difference_quotient_of_the_screening(model: str) -> None:
+    loaded, layer = load_model(model, dtype="float32"), 1
     scenes = [render(name) for name in ("exp2/safe", "exp2/risky")]
     choices = choice_tokens(loaded, scenes)
     prompts = [tuple(loaded.encode(scene.text)) for scene in scenes]
     gradients = attribution.margin_gradients(loaded, prompts, choices)[:, layer]
     screen = Screen(loaded, width=16, prompts=prompts, choices=choices, mass=False)
-    directions = torch.nn.functional.normalize(torch.randn(5, gradients.shape[1]), dim=1)
+    random = torch.Generator().manual_seed(2)
+    directions = torch.randn(5, gradients.shape[1], generator=random)
+    directions = torch.nn.functional.normalize(directions, dim=1)
     step = torch.tensor([1e-2, -1e-2])[None, :, None].expand(2, 2, 5)
     odds = screen.run(layer, directions, step).decisions.log_odds("stop", "bet")
     quotient = (odds[:, 0] - odds[:, 1]) / 2e-2
