@@ -8,6 +8,8 @@ from prefect import task
 
 from pitboss.errors import BadInput
 from pitboss.experiments.checks import preflight
+from pitboss.experiments.declaration import FILE as DECLARATION
+from pitboss.experiments.declaration import as_markdown, declare
 from pitboss.experiments.study import open_store
 from pitboss.store import Store
 from pitboss.studies.announce import announce
@@ -72,11 +74,14 @@ def open_results(study: Study) -> Store:
 
 @task(name="check and announce", **STEP)
 def check_and_announce(study: Study) -> None:
-    """Refuse what cannot work, then say and store what will run: runs, tokens, bytes, notes."""
+    """Refuse what cannot work, then say and store what will run and what will be tested."""
     preflight(study, results_root())
-    text = announce(study).as_markdown()
+    declared = declare(study)
+    text = f"{announce(study).as_markdown()}\n{as_markdown(declared)}"
     print(text)
-    open_results(study).write_bytes(ANNOUNCEMENT, text.encode())
+    store = open_results(study)
+    store.write_json(DECLARATION, declared)
+    store.write_bytes(ANNOUNCEMENT, text.encode())
     show_markdown(f"{study.name}-announcement", text, f"What study {study.name} runs")
 
 

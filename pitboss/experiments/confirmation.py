@@ -139,6 +139,7 @@ def _identity(study: Study, store: Store) -> dict[str, object]:
         "effects": before,
         "trials": keys,
         "reader": effects.read_by(study),
+        "test": study.statistics.test,
     }
 
 
@@ -157,7 +158,7 @@ def test(study: Study, store: Store) -> PartRef:
     rows: pd.DataFrame | list[dict[str, object]] = []
     if len(found):
         trials = effects.read_trials(study, store, keys)
-        rows = confirm(trials, found, section(study).fdr)
+        rows = confirm(trials, found, section(study).fdr, test=study.statistics.test)
     identity = _identity(study, store)
     ref = store.commit("effects", key(study, store), table_of("effects", rows), identity=identity)
     return findings.commit(study, store, effects.key(study, store), ref.key)

@@ -4,7 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from pitboss.analysis.findings import expected_false, false_positives, stop_rates
+from pitboss.analysis.findings import (
+    expected_false,
+    false_positives,
+    primary_stops,
+    stop_rates,
+)
+from pitboss.analysis.permutation import permutation_null
 from pitboss.errors import Mismatch
 from pitboss.experiments.arms import BASELINE
 from pitboss.studies.model import Study
@@ -22,9 +28,10 @@ def controls_found(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> 
     Returns:
         false_positive: kind of control -> asked, tested, hits, rate and its interval;
         expected_false, expected_false_high: features that would be counted if all patched ones were
-        like the controls; own_value: runs, identical; reconstruction: stop rates by layer and scene
-        beside the baseline's; baseline: stop rates by scene. Kinds that the study leaves out are
-        empty or null.
+        like the controls; permutation: the count of causal features with permuted labels, at the
+        study's own cut-off; own_value: runs, identical; reconstruction: stop rates by layer and
+        scene beside the baseline's; baseline: stop rates by scene. Kinds that the study leaves out
+        are empty or null.
 
     Raises:
         Mismatch: A feature set to its own value changed a response; names the first.
@@ -43,6 +50,7 @@ def controls_found(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> 
         "false_positive": {role: {"asked": asked[role], **share} for role, share in shares.items()},
         "expected_false": None if expected is None else expected[0],
         "expected_false_high": None if expected is None else expected[1],
+        "permutation": _permuted(study, trials, tested),
         "own_value": _own_values(trials),
         "reconstruction": [
             {
@@ -60,6 +68,23 @@ def controls_found(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> 
             {"prompt": row.pop("scene"), **row} for row in stop_rates(baseline, ["scene"])
         ],
     }
+
+
+def _permuted(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> dict[str, float] | None:
+    """How many features the study's cut-off would find if the two values were mere labels."""
+    hits = primary_stops(tested)
+    cutoff = hits.loc[hits["significant"], "p"].max()
+    permutations = study.statistics.permutations
+    if not permutations or pd.isna(cutoff):
+        return None
+    null = permutation_null(
+        trials,
+        cutoff=float(cutoff),
+        permutations=permutations,
+        seed=study.seed,
+        test=study.statistics.test,
+    )
+    return {**null.as_dict(), "cutoff": float(cutoff)}
 
 
 def _own_values(trials: pd.DataFrame) -> dict[str, int]:

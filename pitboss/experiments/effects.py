@@ -33,7 +33,7 @@ def run(study: Study, store: Store) -> PartRef:
     rows = {unit.slug: unit.rows or 0 for unit in wanted}
     require_counts(rows, {unit.slug: ref.rows for unit in wanted if (ref := unit.ref(store))})
     trials = read_trials(study, store, keys)
-    tested = effects(trials, study.patching.fdr)
+    tested = effects(trials, study.patching.fdr, test=study.statistics.test)
     store.write_json(CONTROLS, controls_found(study, trials, tested))
     ref = store.commit(
         "effects",
@@ -54,7 +54,12 @@ def key(study: Study, store: Store) -> str:
 
 def _identity(study: Study, trials: list[str]) -> dict[str, Any]:
     settings = study.patching
-    return {"trials": trials, "fdr": settings.fdr, "reader": read_by(study)}
+    return {
+        "trials": trials,
+        "fdr": settings.fdr,
+        "reader": read_by(study),
+        "test": study.statistics.test,
+    }
 
 
 def read_by(study: Study) -> str:

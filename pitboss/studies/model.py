@@ -17,6 +17,7 @@ from pitboss.studies.experiments import Features, Games, Patching, Pathway, Scre
 from pitboss.studies.fields import NAME_PATTERN, Alias, Pool, Section, unique
 from pitboss.studies.persistent import Persistent
 from pitboss.studies.sampling import Sampling
+from pitboss.studies.statistics import Statistics
 
 
 def _known_model(model: str) -> str:
@@ -140,6 +141,9 @@ class Study(Section):
 
     patching: Patching
     """Exp2: one feature at a time set to a group's mean."""
+
+    statistics: Statistics = Statistics()
+    """How patching is tested, and for which effect it is planned."""
 
     words: Words
     """Exp3: tokens and words of the causal features."""

@@ -91,6 +91,9 @@ def test_planted_features_are_found_in_states_and_confirmed_in_others(asked_twic
     said = store.read_json(controls_found.CONTROLS)
     assert said["own_value"] == {"runs": 68, "identical": 68}
     assert said["false_positive"]["random_direction"]["tested"] == 3
+    permuted = said["permutation"]
+    assert permuted["observed"] == 4 and permuted["permutations"] == 200
+    assert permuted["q95"] <= 1 and permuted["p"] < 0.02
     assert {row["prompt"] for row in said["baseline"]} == {"exp2/risky", "exp2/states"}
 
 
