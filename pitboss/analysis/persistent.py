@@ -5,8 +5,10 @@
 2. An arm is compared with the baseline game by game, because both have the same luck and noise.
    The safe value is compared with the risky one in the same way: that contrast is free of what
    patching does as such.
-3. Benjamini-Hochberg over all rows of the same role and measure, features and controls apart.
-4. Random directions show how often a change of that size does the same: their hits are counted at
+3. Aborted games are compared themselves: where a patch makes answers unreadable, the games that
+   remain are a selection.
+4. Benjamini-Hochberg over all rows of the same role and measure, features and controls apart.
+5. Random directions show how often a change of that size does the same: their hits are counted at
    the p that the features had to reach.
 """
 
@@ -25,7 +27,7 @@ from pitboss.store.schemas_persistent import MEASURES
 
 ARM = ["role", "layer", "feature", "arm"]
 BASELINE, FEATURE, DIRECTION = "baseline", "feature", "random_direction"
-SHARES = ("bankruptcy", "stop")
+SHARES = ("bankruptcy", "stop", "aborted")
 
 
 def arm_effects(games: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:
@@ -165,6 +167,7 @@ def _measured(games: pd.DataFrame) -> pd.DataFrame:
     return games.assign(
         bankruptcy=(games["outcome"] == "bankruptcy").astype(float).where(finished),
         stop=(games["outcome"] == "voluntary_stop").astype(float).where(finished),
+        aborted=(~finished).astype(float),
         rounds=games["rounds"].astype(float).where(finished),
     )
 
@@ -174,7 +177,7 @@ def _described(measured: pd.DataFrame) -> pd.DataFrame:
     grouped = measured.groupby(ARM, dropna=False)
     table = pd.DataFrame({"games": grouped.size(), "n": grouped["bankruptcy"].count()})
     table.insert(1, "aborted", table["games"] - table["n"])
-    for share, count in zip(SHARES, ("bankruptcies", "stops"), strict=True):
+    for share, count in (("bankruptcy", "bankruptcies"), ("stop", "stops")):
         table[count] = grouped[share].sum().astype(int)
         table[share] = rate(table[count], table["n"])
     table["low"], table["high"] = wilson(table["bankruptcies"], table["n"])

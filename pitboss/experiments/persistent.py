@@ -93,14 +93,19 @@ def chosen(study: Study, store: Store) -> list[Name]:
 
 
 def strongest(table: pd.DataFrame) -> list[Name]:
-    """The causal features of an effects table, by the largest difference of their stop rates."""
+    """The causal features of an effects table, by the largest difference of their stop rates.
+
+    Where that is the same, by the mean over all scenes.
+    """
     mine = table["causal"] & (table["contrast"] == "safe_vs_risky")
     for column, value in (("role", FEATURE), ("outcome", "stop")):
         if column in table:
             mine &= table[column] == value
     size = table[mine].assign(size=table["difference"].abs())
-    by_size = size.groupby(["layer", "feature"])["size"].max().reset_index()
-    ordered = by_size.sort_values(["size", "layer", "feature"], ascending=[False, True, True])
+    by_size = size.groupby(["layer", "feature"])["size"].agg(["max", "mean"]).reset_index()
+    ordered = by_size.sort_values(
+        ["max", "mean", "layer", "feature"], ascending=[False, False, True, True]
+    )
     return [(int(x), int(i)) for x, i in ordered[["layer", "feature"]].itertuples(index=False)]
 
 

@@ -8,6 +8,7 @@ from pitboss.store.schemas_games import GAMES
 MEASURES: dict[str, str] = {
     "bankruptcy": "share of games that end bankrupt",
     "stop": "share of games that end in a voluntary stop",
+    "aborted": "share of all games that are aborted, because no decision could be read",
     "rounds": "mean number of rounds",
     "betting": "betting aggressiveness I_BA, mean over games with a bet",
     "loss_chasing": "loss chasing I_LC, mean over games with a bet after a loss",

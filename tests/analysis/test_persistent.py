@@ -10,6 +10,7 @@ import pytest
 
 from pitboss.analysis.persistent import arm_effects, contrasts, hits
 from pitboss.errors import BadInput, Incomplete
+from pitboss.store.schemas_persistent import MEASURES
 
 GAMES = 60
 DRAWN = {"resamples": 2000, "seed": 3}
@@ -77,7 +78,7 @@ def test_planted_differences_are_found_in_their_direction(played: pd.DataFrame) 
 
 def test_what_changes_nothing_is_nothing(played: pd.DataFrame) -> None:
     row = of(arm_effects(played, **DRAWN), "feature", 9, "safe")
-    for name in ("bankruptcy", "stop", "rounds", "betting", "loss_chasing", "extreme"):
+    for name in MEASURES:
         assert row[f"difference_{name}"] == 0 and row[f"p_{name}"] == 1
     assert row["pairs_loss_chasing"] == row["with_chance"] < GAMES
 
@@ -91,7 +92,7 @@ def test_the_baseline_is_compared_with_nothing(played: pd.DataFrame) -> None:
 
 def test_controls_are_a_family_of_their_own(played: pd.DataFrame) -> None:
     table = contrasts(played, **DRAWN)
-    assert len(table) == 4 * 6
+    assert len(table) == 4 * len(MEASURES)
     both = table[table["measure"] == "bankruptcy"].set_index(["role", "feature"])
     assert both.loc[("feature", 7), "difference"] < -0.4
     assert both.loc[("feature", 7), "q"] < 0.001
@@ -112,6 +113,8 @@ def test_aborted_games_are_in_no_rate_and_in_no_pair(played: pd.DataFrame) -> No
     row = of(arm_effects(gone, **DRAWN), "feature", 7, "risky")
     assert (row["games"], row["aborted"], row["n"]) == (GAMES, 10, 50)
     assert row["pairs_bankruptcy"] == row["pairs_rounds"] == 50
+    assert row["pairs_aborted"] == GAMES and row["difference_aborted"] == pytest.approx(10 / GAMES)
+    assert row["p_aborted"] == pytest.approx(2 * 0.5**10)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_the_strongest_causal_features_come_first() -> None:
     ]
     columns = ["role", "layer", "feature", "outcome", "contrast", "difference", "causal"]
     table = pd.DataFrame(rows, columns=columns)
-    assert persistent.strongest(table) == [(2, 1), (1, 5), (2, 3)]
+    assert persistent.strongest(table) == [(2, 1), (2, 3), (1, 5)]
 
 
 def test_what_decides_the_games_is_in_their_keys() -> None:
