@@ -81,6 +81,7 @@ def declaration(
         "test": "sequential" if rule else test,
         "p_threshold": alpha,
         "p_strictest": fdr / tests,
+        "e_threshold": e_threshold(rule, share, wanted_power) if rule else None,
         "rule": asdict(rule) | {"effect_bound": rule.effect_bound} if rule else None,
         "table": rows,
     }
@@ -139,8 +140,13 @@ def sentences(numbers: dict[str, Any]) -> list[str]:
         f"{numbers['tests']:,} tests are corrected together at a false discovery rate of "
         f"{_percent(numbers['fdr'])}.",
         f"If {_percent(numbers['assumed_share'])} of them have an effect, a test counts from "
-        f"p = {numbers['p_threshold']:.2g} on; with a single effect from "
-        f"{numbers['p_strictest']:.2g} on.",
+        + (
+            f"e = {numbers['e_threshold']:.3g} on; with a single effect from "
+            f"{rule['effect_bound']:.3g} on."
+            if rule
+            else f"p = {numbers['p_threshold']:.2g} on; with a single effect from "
+            f"{numbers['p_strictest']:.2g} on."
+        ),
     ]
     over = f" over {states} states" if states > 1 else ""
     if rule:
