@@ -6,6 +6,7 @@ With PITBOSS_PICTURES=docs/images the pictures of the docs are made anew.
 import asyncio
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +22,20 @@ import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
+from prefect.utilities.callables import parameter_schema
 
 from deployments.automations import ensure_automations
 from deployments.floor import Pool
 from deployments.pools import ensure_pools
+from deployments.processes import wait_until
 from flows.approve import approve
+from flows.patching import patching
 from flows.watch import watch
+from pitboss.floor.approval import latest
 from pitboss.floor.history import remember
 from tasks import floor as floor_tasks
 from tasks import study as study_tasks
-from tasks.study import ROOT
+from tasks.study import ROOT, open_results, read_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
@@ -85,7 +90,7 @@ def picture(page: Any, name: str) -> None:
         page.screenshot(path=str(ROOT / folder / f"{name}.png"))
 
 
-def test_the_approvals_form_asks_and_takes_no_empty_answer(
+def test_the_approvals_form_takes_no_empty_answer_and_a_right_one_goes_on(
     prefect_api: Any, client: SyncPrefectClient, page: Any
 ) -> None:
     deployment = client.create_deployment(client.create_flow(approve), name="seen", paused=True)
@@ -110,6 +115,40 @@ def test_the_approvals_form_asks_and_takes_no_empty_answer(
     page.wait_for_timeout(1_500)
     state = client.read_flow_run(run.id).state
     assert state is not None and state.name == "Suspended"
+
+    choose(page, form, "Which option for Exp2-llama?", "D")
+    choose(page, form, "May GPUs 2, 6, 7 be shared with m-soar?", "no")
+    choose(page, form, "May GPU 4 be shared with exp5?", "yes")
+    form.locator("textarea").fill("Kim")
+    form.get_by_role("button", name="Submit").click()
+    assert wait_until(lambda: client.read_flow_run(run.id).state_name != "Suspended", seconds=15)
+    run_flow(approve, flow_run=client.read_flow_run(run.id), parameters=parameters)
+    decision = latest(open_results(read_study(parameters["study"])))
+    assert decision is not None and decision.decided_by == "Kim"
+    assert decision.gpus == [0, 1, 3, 4] and decision.offer.letter == "D"
+
+
+def choose(page: Any, form: Any, question: str, answer: str) -> None:
+    """Take one of a question's choices; they open at the field's arrow, not at the field itself."""
+    field = form.locator(".schema-form-property", has_text=question)
+    field.locator(".p-select-button__icon").click()
+    page.locator(".p-select-option", has_text=re.compile(rf"^\s*{answer}\s*$")).click()
+
+
+def test_the_form_of_a_patching_run_explains_its_parameters(
+    prefect_api: Any, client: SyncPrefectClient, page: Any
+) -> None:
+    deployment = client.create_deployment(
+        client.create_flow(patching),
+        name="gpu-0",
+        paused=True,
+        parameter_openapi_schema=parameter_schema(patching).model_dump(),
+        parameters={"study": "studies/demo.yaml", "shard": 0, "shards": 2},
+    )
+    page.goto(url(prefect_api, f"deployments/deployment/{deployment}/run"))
+    page.get_by_text("With which share of the chunks this run begins").first.wait_for()
+    assert page.get_by_text("one shard", exact=False).count() == 0
+    picture(page, "form")
 
 
 def test_a_paused_pool_and_the_watch_are_shown(
