@@ -34,21 +34,21 @@ def pathway_reading(study: Study) -> None:
     """What the three say, as tables and a picture."""
     store = open_results(study)
     unit = decoding.unit(study, store)
-    decoded = store.read("decodability", [unit.key]).to_pandas()
+    decoded = store.read("decodability", [unit.key])
     read = store.read("lens", [unit.key]).to_pandas()
     shown = ["layer", "grouping", "inputs", "auc", "low", "high", "gain", "gain_low", "gain_high"]
     show_table(
         f"{study.name}-decodability",
-        decoded[[*shown, "n_stop", "n_bet", "reason"]].to_dict("records"),
+        decoded.select([*shown, "n_stop", "n_bet", "reason"]).to_pylist(),
         "How well the coming decision is decoded from each layer (AUC)",
     )
     features = None
     if work := attribution.unit(study):
         features = store.read("attribution", [work.key]).to_pandas()
-        agreed = agreement(features)
+        agreed = agreement(features).astype(object)
         show_table(
             f"{study.name}-attribution",
-            agreed.to_dict("records"),
+            agreed.where(agreed.notna(), None).to_dict("records"),
             "How first-order attribution agrees with setting each feature to 0",
         )
         record = store.record("attribution", work.key)
@@ -57,5 +57,5 @@ def pathway_reading(study: Study) -> None:
             text = f"- The first token rarely makes the decision in {', '.join(low)}."
             print(text)
             show_markdown(f"{study.name}-attribution-notes", text, "What to read with care")
-    picture = reading_figure(decoded, read, features)
+    picture = reading_figure(decoded.to_pandas(), read, features)
     keep_picture(store, "pathway-reading", picture, "What each layer holds of the decision")

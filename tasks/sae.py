@@ -26,7 +26,8 @@ def feature_selection(study: Study, alias: str) -> None:
     store = open_results(study)
     found = features.select_features(study, store, alias)
     selected = store.read("features", [found.features.key])
-    shown = ["layer", "rank", "feature", "chosen_by", "d", "p", "q", "safe", "risky"]
+    shown = ["layer", "rank", "feature", "chosen_by", "d", "q", "d_adjusted", "q_adjusted"]
+    shown += ["safe", "risky"]
     show_table(
         f"{study.name}-features-{alias}",
         selected.select(shown).to_pylist(),
