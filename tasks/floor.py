@@ -243,8 +243,8 @@ def show_floor(
             f"## The floor: {shown}",
             markdown_table(floor_rows(survey, more)),
             markdown_image(png, "room by GPU over time"),
-            "A pool is paused when its GPU has less room than that, and opened again when it has "
-            f"as much as that. History: `floor/{history.name}` in the house's folder.",
+            "A pool is paused when its GPU has less room than the first of these, and opened again "
+            f"from the second on. History: `floor/{history.name}` in the house's folder.",
         ]
     )
     print(markdown_table(floor_rows(survey, more)))

@@ -36,7 +36,7 @@ PARAMETERS = {
     "figures": f"{HERE}/two_figures.yaml",
 }
 POOL = "gpu-1"
-PATIENCE = 900.0
+PATIENCE = 3600.0
 _began = time.monotonic()
 
 
