@@ -37,6 +37,7 @@ function cardParts(name, i) {
   const facts = [status];
   if (all.unreadable[i]) facts.push(t("card.unreadable"));
   if (all.d[i] !== null) facts.push(t("card.d", { d: signed(all.d[i], 2) }));
+  if (details && details.values && details.values.adjusted !== null) facts.push(t("card.adjusted", { d: signed(details.values.adjusted, 2) }));
   if (all.rank && all.rank[i] !== null) facts.push(t("card.rank", { rank: all.rank[i].toLocaleString("en") }));
   if (details && details.values) facts.push(t("card.values", { safe: small(details.values.safe), risky: small(details.values.risky) }));
   const parts = [head, el("p", {}, facts.join(" "))];
@@ -62,15 +63,16 @@ function armsTable(i) {
     const side = (value, events, of, none) => (stake ? small(value) : events + "/" + of) + (none ? " " + t("card.none", { n: none }) : "");
     const held = { difference: [arms.difference[n]], ci_low: [arms.ci_low[n]], ci_high: [arms.ci_high[n]], causal: [arms.significant[n] === 1] };
     const phase = arms.phases.length > 1 ? [known("phase." + arms.phases[arms.phase[n]], arms.phases[arms.phase[n]])] : [];
-    const line = [arms.prompts[arms.prompt[n]], ...phase, say.contrast(arms.contrasts[arms.contrast[n]]), say.outcome(outcome),
+    const named = outcome === "stop" ? [] : [say.outcome(outcome)];
+    const line = [arms.prompts[arms.prompt[n]], ...phase, say.contrast(arms.contrasts[arms.contrast[n]]), ...named,
       side(arms.value_a[n], arms.events_a[n], arms.n_a[n], arms.none_a[n]), side(arms.value_b[n], arms.events_b[n], arms.n_b[n], arms.none_b[n]),
       points(arms.difference[n]), forest(held, 0), small(arms.p[n]), small(arms.q[n])];
     (outcome === "stop" ? lines.stop : lines.rest).push(line);
   }
-  const head = [[t("column.prompt")], ...(arms.phases.length > 1 ? [[t("column.phase")]] : []), [t("column.contrast")], [t("column.outcome")],
-    [t("column.first"), true], [t("column.second"), true], [t("column.difference"), true], [t("column.interval")], ["p", true], ["q", true]];
-  const parts = [el("h3", {}, t("card.arms")), table(head, lines.stop)];
-  if (lines.rest.length) parts.push(el("details", {}, el("summary", {}, t("card.outcomes")), table(head, lines.rest)));
+  const head = (named, difference) => [[t("column.prompt")], ...(arms.phases.length > 1 ? [[t("column.phase")]] : []), [t("column.contrast")], ...named,
+    [t("column.first"), true], [t("column.second"), true], [difference, true], [t("column.interval")], ["p", true], ["q", true]];
+  const parts = [el("h3", {}, t("card.arms")), table(head([], t("column.difference")), lines.stop)];
+  if (lines.rest.length) parts.push(el("details", {}, el("summary", {}, t("card.outcomes")), table(head([[t("column.outcome")]], t("column.change")), lines.rest)));
   return parts;
 }
 

@@ -125,6 +125,7 @@ def _values(book: Book) -> dict[str, Any]:
         f"L{r.layer}/F{r.feature}": {
             "safe": plain(r.safe), "risky": plain(r.risky), "d": plain(r.d, 3), "q": plain(r.q, 3),
             "rank": plain(r.rank), "by": r.chosen_by,
+            "adjusted": plain(getattr(r, "d_adjusted", None), 3),
         }
         for r in found.itertuples()
     }  # fmt: skip

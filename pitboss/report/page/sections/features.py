@@ -86,11 +86,16 @@ def _rows(first: pd.DataFrame) -> list[dict[str, object]]:
             "name": f"L{row.layer}/F{row.feature}",
             "causal": bool(row.causal),
             "prompt": row.prompt,
-            "difference": "–" if pd.isna(row.difference) else f"{100 * row.difference:+.0f}",
-            "between": "–" if pd.isna(row.ci_low)
-            else f"{100 * row.ci_low:+.0f} … {100 * row.ci_high:+.0f}",
+            "difference": "–" if pd.isna(row.difference) else _points(row.difference),
+            "between": "–"
+            if pd.isna(row.ci_low)
+            else f"{_points(row.ci_low)} … {_points(row.ci_high)}",
             "p": "–" if pd.isna(row.p) else shown(float(row.p)),
             "q": "–" if pd.isna(row.q) else shown(float(row.q)),
         }
         for row in first.itertuples()
     ]  # fmt: skip
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.0f}".replace("-", "−")

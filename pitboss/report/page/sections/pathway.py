@@ -21,7 +21,7 @@ def build(book: Book) -> Section | None:
         context["games"] = {str(name): shown(int(count)) for name, count in last.items()}
     if (decodable := tables.frame("decodability")) is not None:
         keep = ["layer", "grouping", "inputs", "auc", "low", "high"]
-        data["decodability"] = columns(decodable[keep])
+        data["decodability"] = columns(decodable.dropna(subset=["auc"])[keep])
         first = decodable.iloc[0]
         context["decodable"] = {n: shown(int(first[n])) for n in ("n_stop", "n_bet", "folds")}
     if (lens := tables.frame("lens")) is not None:
