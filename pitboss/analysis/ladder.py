@@ -25,6 +25,9 @@ from pitboss.analysis.ladder_rules import (
     signs,
 )
 
+_FIXED = ("chi-square", "reader", "exact test", "correction", "safe against risky value")
+_EARLY = "A test for fixed numbers of runs, but this study stopped features early."
+
 
 @dataclass(frozen=True)
 class Step:
@@ -135,6 +138,7 @@ def ladder(
             lambda: _delta(delta, every),
         ),
     ]
+    stopped_early = bool((tested["test"] == "sequential").any())
     found: list[Step] = []
     before: Names | None = None
     for number, (name, rule, note, compute) in enumerate(rungs, start=1):
@@ -144,6 +148,8 @@ def ladder(
             why = f"Not available: {missing}."
             found.append(Step(number, name, rule, None, len(every), None, None, why))
             continue
+        if stopped_early and name in _FIXED:
+            note = f"{note} {_EARLY}".strip()
         gained, lost = (None, None) if before is None else (len(now - before), len(before - now))
         planted = [
             len(now & frozenset(known[role])) if known and known.get(role) else None

@@ -67,7 +67,9 @@ class PermutationNull(NamedTuple):
 class _Halves(NamedTuple):
     """One scene's pairs: 0 or 1 for each [state][features, trials] of stops and of decided runs."""
 
-    names: NDArray[np.int64]
+    names: NDArray[np.int64]  # of all features; the matrices hold those of `moving` only
+    moving: NDArray[np.bool_]  # features with a pair that is not the same in both arms
+    still: Floats  # p of the others: 1, or NaN if not testable
     stop_a: list[Matrix]
     stop_b: list[Matrix]
     decided_a: list[Matrix]
@@ -100,7 +102,8 @@ def permutation_null(
         arms: The two arms.
 
     Raises:
-        BadInput: No patched feature, or a number of permutations below 1.
+        BadInput: No patched feature, a number of permutations below 1, or features with different
+            numbers of trials: when they stopped depends on the labels that would be permuted.
         Incomplete: A run has no partner with its noise.
     """
     if permutations < 1:
@@ -108,7 +111,7 @@ def permutation_null(
     prepared = scenes(trials[trials["role"] == "feature"], arms)
     names = pd.concat([scene.names for scene in prepared]).drop_duplicates()
     place = pd.Series(np.arange(len(names)), index=pd.MultiIndex.from_frame(names))
-    halves = [_halves(scene, arms, place) for scene in prepared]
+    halves = [_halves(scene, arms, place, min_runs) for scene in prepared]
     random = np.random.default_rng(seed)
     counts = []
     for permutation in range(permutations + 1):
@@ -126,7 +129,7 @@ def permutation_null(
     return PermutationNull(np.array(counts[1:], np.int64), counts[0])
 
 
-def _halves(scene: Scene, arms: tuple[str, str], place: pd.Series) -> _Halves:
+def _halves(scene: Scene, arms: tuple[str, str], place: pd.Series, min_runs: int) -> _Halves:
     filled: dict[str, list[Matrix]] = {}
     noises: dict[str, list[list[int]]] = {"a": [], "b": []}
     for side, arm in zip("ab", arms, strict=True):
@@ -140,28 +143,48 @@ def _halves(scene: Scene, arms: tuple[str, str], place: pd.Series) -> _Halves:
                 wide = values.pivot(index="name", columns="trial", values="at")
                 filled[f"{name}_{side}"].append(wide.to_numpy())
             noises[side].append(list(wide.columns))
-    holes = any(np.isnan(stops).any() for stops in filled["stop_a"] + filled["stop_b"])
-    if holes or noises["a"] != noises["b"]:
+    gaps = [[np.isnan(stops) for stops in filled[side]] for side in ("stop_a", "stop_b")]
+    same = noises["a"] == noises["b"]
+    if same and any(a.any() and np.array_equal(a, b) for a, b in zip(*gaps, strict=True)):
+        raise BadInput(
+            f"Features of scene {scene.name!r} have different numbers of trials.",
+            next="Use the e-values of the sequential design, which need no permutation.",
+        )
+    if any(gap.any() for side in gaps for gap in side) or not same:
         raise Incomplete(
             f"Runs of scene {scene.name!r} have no partner with the same noise.",
             next="Finish the patching before its analysis.",
         )
-    return _Halves(place.reindex(pd.MultiIndex.from_frame(scene.names)).to_numpy(), **filled)
+    names = place.reindex(pd.MultiIndex.from_frame(scene.names)).to_numpy()
+    moving = np.zeros(len(names), bool)
+    for what in ("stop", "decided"):
+        for a, b in zip(filled[f"{what}_a"], filled[f"{what}_b"], strict=True):
+            moving |= (a != b).any(axis=1)
+    of, stops = (sum(x.sum(axis=1) for x in filled[f"{w}_a"]) for w in ("decided", "stop"))
+    idle = (stops == 0) | (stops == of) | (of < min_runs)
+    still = np.where(idle, np.nan, 1.0)[~moving]
+    kept = {side: [x[moving] for x in matrices] for side, matrices in filled.items()}
+    return _Halves(names, moving, still, **kept)
 
 
 def _p(half: _Halves, coins: list[NDArray[np.bool_]], test: Test, min_runs: int) -> Floats:
     """p [features] with the labels swapped in the pairs whose coin says so."""
     swapped = [[], [], [], []]  # type: list[list[NDArray[np.int64]]]
-    up = down = np.zeros(len(half.names), np.int64)
-    for stop_a, stop_b, n_a, n_b, coin in zip(*half[1:], coins, strict=True):
+    up = down = np.zeros(int(half.moving.sum()), np.int64)
+    for stop_a, stop_b, n_a, n_b, coin in zip(*half[3:], coins, strict=True):
         sides = (stop_a, n_a, stop_b, n_b), (stop_b, n_b, stop_a, n_a)
         for out, kept, other in zip(swapped, *sides, strict=True):
             out.append(np.rint(kept @ ~coin + other @ coin).astype(np.int64))
         turned = np.where(coin, -1.0, 1.0) * (stop_a - stop_b) * n_a * n_b
         up, down = up + (turned > 0).sum(axis=1), down + (turned < 0).sum(axis=1)
+    every = np.empty(len(half.names))
+    every[~half.moving] = half.still
+    if not half.moving.any():
+        return every
     tables = Tables(*(np.stack(x, axis=1) for x in swapped))
     hits_a, of_a, hits_b, of_b = tables.pooled()
     stops, runs = hits_a + hits_b, of_a + of_b
     p = mcnemar_p(up, down) if test == "paired" else exact_p(tables)
     idle = (stops == 0) | (stops == runs) | (np.minimum(of_a, of_b) < min_runs)
-    return np.where(idle, np.nan, p)
+    every[half.moving] = np.where(idle, np.nan, p)
+    return every

@@ -95,6 +95,9 @@ def test_what_the_runs_do_not_hold_is_not_available(climbed: tuple) -> None:
     assert short["signs"].count is None and "no runs of the scene exp2/safe" in short["signs"].note
     assert short["signs"].gained is None and short["safe against risky value"].count is not None
     assert short["safe against risky value"].known_causal is None
+    early = {s.name: s.note for s in ladder(runs, tested.assign(test="sequential"), fdr=0.05)}
+    assert all("stopped features early" in early[name] for name in ("correction", "reader"))
+    assert "early" not in early["signs"] + early["readable arms"]
 
 
 def test_the_original_rules_are_those_of_a_plain_computation(climbed: tuple) -> None:

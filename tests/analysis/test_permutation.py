@@ -77,3 +77,8 @@ def test_summaries_and_refusals() -> None:
         permutation_null(lost)
     with pytest.raises(BadInput, match="at least one permutation"):
         permutation_null(frame, permutations=0)
+    early = frame["feature"].eq(1) & frame["trial"].ge(10)
+    other = trials({2: (0.5, 0.5)}, seed=1)
+    stopped = pd.concat([frame[~early], other[other["arm"] != "baseline"]])
+    with pytest.raises(BadInput, match="different numbers of trials"):
+        permutation_null(stopped)
