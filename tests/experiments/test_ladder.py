@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from deployments.settings import ROOT
 from pitboss.analysis.effects import causal_features
 from pitboss.experiments import effects, ladder, patching
 from pitboss.games.reading import reader
 from pitboss.games.scenes import scene
 from pitboss.store import Store
+from pitboss.studies.loading import load_study
 from tests.experiments.small import Whole
 
 
@@ -64,3 +66,12 @@ def test_a_study_of_keyword_readings_climbs_by_honest_ones(whole: Whole, tmp_pat
     (tmp_path / "old-delta").symlink_to(store.path)
     twin = ladder.delta_effects(asked, store)
     assert not isinstance(twin, str) and causal_features(twin) == causal_features(own)
+
+
+def test_the_legacy_twins_differ_in_the_mode_alone() -> None:
+    old, twin = (
+        load_study(ROOT / "studies" / f"{name}.yaml") for name in ("legacy", "legacy-delta")
+    )
+    settings = old.patching.model_copy(update={"mode": "delta"})
+    assert old.patching.mode == "reconstruct" and old.patching.reader == ladder.ORIGINAL_READER
+    assert twin == old.model_copy(update={"name": "legacy-delta", "patching": settings})
