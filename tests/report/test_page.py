@@ -13,7 +13,7 @@ import pytest
 from pitboss.report.page import render
 from pitboss.report.page.data import script_json
 from pitboss.report.page.strings import HERE, said, texts
-from pitboss.store import Store
+from pitboss.store import Store, part_key, table_of
 from tests.report import study
 from tests.store.samples import store as empty_store
 
@@ -38,6 +38,20 @@ def test_the_same_files_give_the_same_bytes(store: Store, page: str) -> None:
     assert render.page(Store.open(store.path)) == page
     assert render.write(store).read_text() == page
     assert [problem for problem in store.verify() if not problem.harmless] == []
+
+
+def test_a_study_under_way_is_read_from_its_parts(tmp_path: Path) -> None:
+    other = study.make(tmp_path, layers=1, per_layer=2, controls=1, screened=10)
+    whole = render.page(other)
+    for file in other.path.glob("*.parquet"):
+        file.unlink()
+    assert render.page(other) == whole
+    found = other.read("findings").to_pandas()
+    identity = {"effects": "e", "confirmed": "c"}  # gathered again, with the confirmation
+    again = table_of("findings", found.assign(confirmed=True))
+    other.commit("findings", part_key("llama", identity), again, identity=identity)
+    said = re.findall(r'data-number="confirmation.found" data-value="(\d+)"', render.page(other))
+    assert set(said) == {str(len(found))}
 
 
 def test_texts_of_models_stay_texts(page: str) -> None:

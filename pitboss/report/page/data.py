@@ -74,7 +74,13 @@ class Tables:
             return pq.read_table(path, columns=wanted).to_pandas()
         if kind not in KINDS or not any((self.store.path / "parts" / kind).rglob("*.parquet")):
             return pd.DataFrame()
-        return self.store.read(kind, columns=wanted).to_pandas()
+        return self.store.read(kind, self._parts(kind), columns=wanted).to_pandas()
+
+    def _parts(self, kind: str) -> list[str]:
+        """Keys of the finished parts. Findings are gathered again once they are confirmed."""
+        records = self.store.records(kind)
+        confirmed = [record for record in records if record.identity.get("confirmed")]
+        return [record.ref.key for record in confirmed or records]
 
 
 def primary(effects: pd.DataFrame, outcome: str = "stop", phase: str = "discovery") -> pd.DataFrame:
