@@ -36,7 +36,7 @@ def patching(
         shards: Into how many shares the chunks are dealt: the number of lanes at work.
     """
     settings, store = begin(study)
-    baseline, *chunks = experiment.all_units(settings, store)
+    baseline, *chunks = experiment.work(settings, store)
     work = [baseline, *in_turn(chunks, shard, shards)]
     load_if_needed(settings, settings.patching.model, work, store)
     key = f"{settings.name}-patching-{shard}-of-{shards}-progress"

@@ -83,8 +83,12 @@ def effects(
     for contrast in CONTRASTS:
         rows = [compared(scene, contrast, min_runs, test) for scene in prepared]
         frames.append(_judged(pd.concat(rows, ignore_index=True), contrast, fdr))
-    frame = pd.concat(frames, ignore_index=True)
-    frame["model"], frame["phase"] = models[0], DISCOVERY
+    return completed(pd.concat(frames, ignore_index=True), trials["model"])
+
+
+def completed(frame: pd.DataFrame, models: pd.Series) -> pd.DataFrame:
+    """Judged rows of all contrasts with the model, the phase and which features are causal."""
+    frame["model"], frame["phase"] = models.iloc[0], DISCOVERY
     features = frame["role"] == "feature"
     causal = frame.loc[counted(frame) & features, FEATURE].drop_duplicates()
     names = pd.MultiIndex.from_frame(frame[FEATURE])

@@ -100,6 +100,7 @@ class Chunk:
         prompts: The prompts and their trials.
         bank: The features; of a reconstruction one of its layer; None for the baseline.
         matched: Names of the features that controls are matched to, one for each of the bank.
+        stopped: Layer, feature and scene of what is not asked any more in a sequential design.
     """
 
     role: str
@@ -107,11 +108,27 @@ class Chunk:
     bank: FeatureBank | None = None
     matched: tuple[str | None, ...] = ()
     phase: str = DISCOVERY
+    stopped: frozenset[tuple[int, int, str]] = frozenset()
 
     @property
     def per_value(self) -> int:
         """Runs of one feature under one value."""
         return sum(len(asked.trials) for asked in self.prompts)
+
+    @property
+    def runs(self) -> int:
+        """Runs of all features under one value, without what has stopped."""
+        if self.bank is None or not self.stopped:
+            return self.per_value * (1 if self.bank is None else len(self.bank))
+        return sum(len(asked.trials) for asked in self.prompts for _ in self.rows_in(asked.prompt))
+
+    def rows_in(self, prompt: Prompt) -> Iterator[int]:
+        """Rows of the bank that are asked in a prompt."""
+        assert self.bank is not None
+        for i in range(len(self.bank)):
+            name = int(self.bank.layer[i]), int(self.bank.feature[i]), scene_of(prompt.name)
+            if name not in self.stopped:
+                yield i
 
 
 def arms(chunk: Chunk, patches: dict[int, dict[str, Patch]]) -> Iterator[Arm]:
@@ -124,7 +141,8 @@ def arms(chunk: Chunk, patches: dict[int, dict[str, Patch]]) -> Iterator[Arm]:
         if chunk.bank is None:
             yield Arm(prompt, BASELINE, None, BASELINE, phase=chunk.phase)
             continue
-        for i, of_feature in patches.items():
+        for i in chunk.rows_in(prompt.prompt):
+            of_feature = patches[i]
             layer, feature = int(chunk.bank.layer[i]), int(chunk.bank.feature[i])
             named = (layer, None if chunk.role == "reconstruction" else feature)
             for name, patch in of_feature.items():

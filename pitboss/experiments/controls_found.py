@@ -75,7 +75,7 @@ def _permuted(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> dict[
     hits = primary_stops(tested)
     cutoff = hits.loc[hits["significant"], "p"].max()
     permutations = study.statistics.permutations
-    if not permutations or pd.isna(cutoff):
+    if not permutations or pd.isna(cutoff) or study.patching.sequential is not None:
         return None
     null = permutation_null(
         trials,

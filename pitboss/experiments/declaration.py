@@ -1,10 +1,13 @@
 """What a study declares of its patching before anything runs, in declaration.json."""
 
+from dataclasses import asdict, replace
 from typing import Any
 
 from pitboss.analysis.declaration import declaration
 from pitboss.analysis.effects import CONTRASTS, PRIMARY
 from pitboss.analysis.outcomes import OUTCOMES
+from pitboss.analysis.sequential import Rule
+from pitboss.experiments.looks import rule_of
 from pitboss.games.scenes import STATES
 from pitboss.studies.announce import announce
 from pitboss.studies.model import Study
@@ -25,6 +28,7 @@ def declare(study: Study) -> dict[str, Any]:
     designs = {", ".join(settings.prompts): (settings.trials, 1)}
     if settings.states is not None:
         designs[STATES] = (settings.states.trials, settings.states.count)
+    rule = None if settings.sequential is None else rule_of(study, features * len(scenes))
     again = settings.confirmation
     return {
         "tests": family,
@@ -49,9 +53,10 @@ def declare(study: Study) -> dict[str, Any]:
         else again.model_dump()
         | {"rule": "One-sided in the discovery's direction, one test a candidate, BH among them."},
         "permutations": statistics.permutations,
+        "sequential": None if rule is None else asdict(rule),
         "power": {
             where: declaration(
-                tests=family,
+                tests=family if rule is None else rule.tests,
                 trials=trials,
                 states=states,
                 fdr=settings.fdr,
@@ -59,10 +64,16 @@ def declare(study: Study) -> dict[str, Any]:
                 wanted_power=statistics.wanted_power,
                 wanted_effect=statistics.wanted_effect,
                 test=statistics.test,
+                rule=None if rule is None else replace(rule, looks=_looks(rule, trials)),
             )
             for where, (trials, states) in designs.items()
         },
     }
+
+
+def _looks(rule: Rule, trials: int) -> tuple[int, ...]:
+    """The rule's looks as numbers of trials of a scene that has so many."""
+    return tuple(sorted({-(-trials * look // rule.trials) for look in rule.looks}))
 
 
 def as_markdown(declared: dict[str, Any]) -> str:

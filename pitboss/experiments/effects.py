@@ -6,9 +6,12 @@ from typing import Any
 import pandas as pd
 
 from pitboss.analysis.effects import effects
+from pitboss.analysis.looks import sequential_effects
 from pitboss.experiments import findings, patching
 from pitboss.experiments.controls_found import CONTROLS, controls_found
+from pitboss.experiments.looks import rule_of
 from pitboss.experiments.play import reading_columns
+from pitboss.experiments.ranking import patched_bank
 from pitboss.experiments.units import Unit
 from pitboss.games.reading import reader
 from pitboss.games.reading.compare import Agreement, Response, compare
@@ -33,7 +36,7 @@ def run(study: Study, store: Store) -> PartRef:
     rows = {unit.slug: unit.rows or 0 for unit in wanted}
     require_counts(rows, {unit.slug: ref.rows for unit in wanted if (ref := unit.ref(store))})
     trials = read_trials(study, store, keys)
-    tested = effects(trials, study.patching.fdr, test=study.statistics.test)
+    tested = _tested(study, store, trials)
     store.write_json(CONTROLS, controls_found(study, trials, tested))
     ref = store.commit(
         "effects",
@@ -44,6 +47,14 @@ def run(study: Study, store: Store) -> PartRef:
     if study.patching.confirmation is None:
         findings.commit(study, store, ref.key)
     return ref
+
+
+def _tested(study: Study, store: Store, trials: pd.DataFrame) -> pd.DataFrame:
+    settings = study.patching
+    if settings.sequential is None:
+        return effects(trials, settings.fdr, test=study.statistics.test)
+    scenes = len(settings.prompts) + (settings.states is not None)
+    return sequential_effects(trials, rule_of(study, len(patched_bank(study, store)) * scenes))
 
 
 def key(study: Study, store: Store) -> str:
@@ -87,7 +98,7 @@ def read_trials(study: Study, store: Store, keys: Iterable[str]) -> pd.DataFrame
 
 def checkpoint_rows(study: Study, store: Store, unit: Unit) -> list[dict[str, Any]]:
     """One row a feature or control of a finished chunk: stop rates by scene and value."""
-    trials = read_trials(study, store, [unit.key])
+    trials = read_trials(study, store, [u.key for u in patching.parts_of(store, unit)])
     rows = []
     names = ["role", "layer", "feature"]
     for (role, layer, feature), of_feature in trials.groupby(names, dropna=False):

@@ -7,18 +7,21 @@ same noise in every arm, so arms differ by their patch alone.
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
+from pitboss.analysis.outcomes import ROLES
 from pitboss.engine import Patch
 from pitboss.errors import BadInput
 from pitboss.experiments.arms import BASELINE, Chunk, arms, asked, bank_patch
 from pitboss.experiments.controls import by_layer, chosen, patches_of, random_bank
 from pitboss.experiments.identity import model_identity, prompts_identity
 from pitboss.experiments.lane import Lane
+from pitboss.experiments.looks import Looks, LookUnit, looks, rule_of
 from pitboss.experiments.ranking import patched_bank, screened_identity
 from pitboss.experiments.trials import Runs, generate, own_values, trial_columns
 from pitboss.experiments.units import Unit
-from pitboss.games.scenes import texts_hash
+from pitboss.games.scenes import scene_of, texts_hash
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
@@ -39,13 +42,29 @@ def units(study: Study, store: Store) -> list[Unit]:
         BadInput: The bank of these features does not exist or is damaged.
         Mismatch: The bank in its place was made for something else.
     """
+    return _parts(store, feature_chunks(study, store))
+
+
+def feature_chunks(study: Study, store: Store) -> list[Unit]:
+    """The same as a lane takes them: in a sequential design all looks of a chunk are one."""
     bank, prompts = patched_bank(study, store), tuple(asked(study.patching))
     chosen_by = screened_identity(study, store)
-    return [
+    made = [
         feature_unit(study, "", bank, Chunk("feature", prompts, some), start, chosen_by)
         for _, of_layer in by_layer(bank)
         for start, some in _pieces(of_layer, study.patching.chunk)
     ]
+    return [_looked_at(study, len(bank), unit) for unit in made]
+
+
+def _parts(store: Store, chunks: list[Unit]) -> list[Unit]:
+    """The units that are parts of the store, as far as they are known."""
+    return [part for chunk in chunks for part in parts_of(store, chunk)]
+
+
+def parts_of(store: Store, unit: Unit) -> list[Unit]:
+    """A unit itself, or the looks of a sequential chunk that are known so far."""
+    return looks(unit, store)[0] if isinstance(unit, LookUnit) else [unit]
 
 
 def control_units(study: Study, store: Store) -> list[Unit]:
@@ -84,14 +103,22 @@ def control_units(study: Study, store: Store) -> list[Unit]:
 
 
 def all_units(study: Study, store: Store) -> list[Unit]:
-    """The baseline, every control and every chunk, in the order in which lanes want them.
+    """The baseline, every control and every chunk: the parts that the store must hold.
+
+    In a sequential design a chunk's next look is known, and listed, once the one before is stored.
+    """
+    return _parts(store, work(study, store))
+
+
+def work(study: Study, store: Store) -> list[Unit]:
+    """The same as lanes take them, in the order in which they want them.
 
     What may fail comes before what takes days; random features and directions come last.
     """
-    controls = control_units(study, store)
-    first = [u for u in controls if u.payload.role in ("own_value", "reconstruction")]
-    last = [u for u in controls if u.payload.role not in ("own_value", "reconstruction")]
-    return [baseline_unit(study), *first, *units(study, store), *last]
+    controls, patched = control_units(study, store), len(patched_bank(study, store))
+    first = [unit for unit in controls if unit.payload.role not in ROLES]
+    last = [_looked_at(study, patched, u) for u in controls if u.payload.role in ROLES]
+    return [baseline_unit(study), *first, *feature_chunks(study, store), *last]
 
 
 def _pairs(bank: FeatureBank) -> list[tuple[int, int]]:
@@ -132,15 +159,40 @@ def feature_unit(
         "values": {name: chunk.bank.values[name].tolist() for name in names},
         **_arm_identity(study),
     }
-    return _unit(study, slug, chunk, identity, len(chunk.bank) * max(1, len(names)))
+    return _unit(study, slug, chunk, identity, max(1, len(names)))
+
+
+def _looked_at(study: Study, patched: int, unit: Unit) -> Unit:
+    """In a sequential design the unit of all looks of a chunk of features or their controls."""
+    chunk: Chunk = unit.payload
+    if study.patching.sequential is None or chunk.role not in ROLES:
+        return unit
+    scenes = {scene_of(a.prompt.name) for a in chunk.prompts}
+    rule = rule_of(study, patched * len(scenes))
+    identity = {**unit.identity, "sequential": asdict(rule)}
+
+    def make(of_look: Chunk, number: int) -> Unit:
+        trials = [[a.prompt.name, a.trials.start, a.trials.stop] for a in of_look.prompts]
+        stopped = sorted([*name] for name in of_look.stopped)
+        return replace(
+            unit,
+            slug=f"{unit.slug}-look-{number + 1}",
+            identity={**identity, "look": number, "trials": trials, "stopped": stopped},
+            rows=len(study.patching.values) * of_look.runs,
+            payload=of_look,
+        )
+
+    return LookUnit(
+        unit.experiment, unit.kind, unit.slug, identity, None, payload=Looks(chunk, rule, make)
+    )
 
 
 def _arm_identity(study: Study) -> dict[str, Any]:
     return {"mode": study.patching.mode, "positions": study.patching.positions}
 
 
-def _unit(study: Study, slug: str, chunk: Chunk, identity: Mapping[str, Any], arms: int) -> Unit:
-    """A unit of patching; `arms` counts what is patched in each prompt, values included."""
+def _unit(study: Study, slug: str, chunk: Chunk, identity: Mapping[str, Any], values: int) -> Unit:
+    """A unit of patching; `values` counts the arms of each feature in each prompt."""
     settings = study.patching
     fixed = [a.prompt.name for a in chunk.prompts if a.prompt.name in settings.prompts]
     states = [a.prompt.name for a in chunk.prompts if a.prompt.name not in settings.prompts]
@@ -160,7 +212,7 @@ def _unit(study: Study, slug: str, chunk: Chunk, identity: Mapping[str, Any], ar
             "reader": None if settings.full_response else settings.reader,
             **identity,
         },
-        rows=arms * chunk.per_value,
+        rows=values * chunk.runs,
         payload=chunk,
     )
 
@@ -180,6 +232,10 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     """
     if done := unit.ref(store):
         return done
+    if isinstance(unit, LookUnit):
+        while unit.ref(store) is None:
+            run(lane, store, parts_of(store, unit)[-1], slots)
+        return run(lane, store, unit, slots)
     began = time.time()
     chunk: Chunk = unit.payload
     bank, settings = chunk.bank, lane.study.patching

@@ -146,9 +146,9 @@ def _patching(study: Study, store: Store) -> list[Expected]:
     made = patching.all_units(study, store)
     keys = [unit.key for unit in made]
     scenes = len(study.patching.prompts) + (study.patching.states is not None)
-    tested = sum(
-        len(unit.payload.bank) for unit in made if unit.payload.role in ROLES
-    )  # features and the controls that go through the same tests
+    # Features and the controls that go through the same tests; those of a first look are all.
+    first = [unit for unit in made if unit.identity.get("look", 0) == 0]
+    tested = sum(len(unit.payload.bank) for unit in first if unit.payload.role in ROLES)
     tests = tested * scenes * len(CONTRASTS) * len(OUTCOMES)
     key = effects.key(study, store)
     return [

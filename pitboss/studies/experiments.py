@@ -24,6 +24,7 @@ from pitboss.studies.fields import (
     unique,
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
+from pitboss.studies.statistics import Sequential
 from pitboss.studies.words import Contexts, Describe
 
 Count = Annotated[int, Field(ge=1)]
@@ -372,6 +373,10 @@ class Patching(Section):
     confirmation: Confirmation | None = None
     """Ask again what was found causal; leave it out for none."""
 
+    sequential: Sequential | None = None
+    """Look at the runs on the way and stop where enough is known; leave it out for a fixed number
+    of trials."""
+
     values: Annotated[
         list[Literal["safe", "risky"]], Field(min_length=1), AfterValidator(unique)
     ] = ["safe", "risky"]
@@ -412,6 +417,19 @@ class Patching(Section):
             raise ValueError(
                 f"screening computes mode delta, so it finds no candidates for mode {self.mode}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _looks_end_with_the_trials(self) -> "Patching":
+        if self.sequential is None:
+            return self
+        looks = self.sequential.looks
+        if looks != sorted(set(looks)) or looks[-1] != self.trials:
+            raise ValueError(
+                f"sequential.looks must ascend and end with trials ({self.trials}), not {looks}"
+            )
+        if len(self.values) < 2:
+            raise ValueError("sequential compares the safe with the risky value; name both")
         return self
 
     @model_validator(mode="after")

@@ -216,6 +216,13 @@ def _states(study: Study) -> Iterator[str]:
             "Each scene is one state of one game; what is found there holds for that state, and no "
             "test says more. Generated states (patching.states) ask in many."
         )
+    if patching.sequential is not None:
+        looks = ", ".join(map(str, patching.sequential.looks))
+        yield (
+            f"Features are looked at after {looks} trials, and those of which enough is known are "
+            "not run to the end, so there are fewer runs than counted here. Only stopping, safe "
+            "against risky value, is tested; nothing else has a p."
+        )
     if again is None:
         yield "What is found is not asked again: patching.confirmation would do that."
     elif states is None or not states.held_out:

@@ -11,13 +11,12 @@ from pitboss.engine import Generation
 from pitboss.errors import BadInput, Incomplete, Mismatch
 from pitboss.experiments import confirmation, controls_found, effects, patching, summary
 from pitboss.experiments.arms import Arm, asked
-from pitboss.experiments.features import bank_path, load_bank
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.study import open_store
 from pitboss.experiments.trials import own_values
 from pitboss.games.scenes import scene, state_names
-from pitboss.saes.planted import planted
-from pitboss.store import Store, table_of
+from pitboss.store import Store
+from tests.experiments.banks import planted_bank
 from tests.experiments.small import ALIAS, NO_CONTROLS, Whole, parquet_bytes, small_study
 
 SETTINGS: dict[str, Any] = {
@@ -28,26 +27,6 @@ SETTINGS: dict[str, Any] = {
     "controls": NO_CONTROLS | {"random_directions": 3, "own_value": 2},
     "confirmation": {"trials": 15, "state_trials": 4},
 }
-
-
-def planted_bank(whole: Whole, store: Store) -> dict[str, set[tuple[int, int]]]:
-    """A bank of two causal and two null features of each layer, as selection leaves it."""
-    bank = load_bank(whole.study, whole.store, ALIAS)
-    names = list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
-    known = planted(whole.study.models[ALIAS].sae)
-    chosen: dict[str, set[tuple[int, int]]] = {"causal": set(), "null": set()}
-    for role, pairs in chosen.items():
-        for layer in whole.study.features.layers:
-            pairs |= {(layer, i) for i in sorted(known[layer][role])[:2]}
-    wanted = chosen["causal"] | chosen["null"]
-    bank.rows([i for i, name in enumerate(names) if name in wanted]).save(bank_path(store, ALIAS))
-    (selected,) = whole.store.records("features")
-    table = whole.store.read("features", [selected.ref.key]).to_pandas()
-    rows = table[pd.MultiIndex.from_frame(table[["layer", "feature"]]).isin(wanted)]
-    store.commit(
-        "features", selected.ref.key, table_of("features", rows), identity=selected.identity
-    )
-    return chosen
 
 
 def carry_out(lane: Lane, store: Store) -> None:

@@ -339,7 +339,8 @@ def test_patching_confirms_the_features_that_lead(whole: Whole, tmp_path: Path, 
         patching.run(lane, store, unit)
     effects.run(study, store)
     tested = store.read("effects", [effects.key(study, store)]).to_pandas()
-    assert set(zip(tested["layer"], tested["feature"], strict=True)) == named
+    mine = tested[tested["role"] == "feature"]
+    assert set(zip(mine["layer"], mine["feature"], strict=True)) == named
     with pytest.raises(Incomplete):
         summary.write(study, store)
     told = store.read_json("summary.json")
