@@ -138,6 +138,25 @@ def test_a_feature_of_the_balance_is_found_unadjusted_and_gone_adjusted() -> Non
     assert chosen["covariates"] == chosen["matched"] == {3: [2]}
 
 
+def test_the_same_bits_with_any_threads_and_the_same_numbers_in_any_batches() -> None:
+    risky, balance, played = games(10)
+    values = np.random.default_rng(11).normal(3, 1, (240, 300)).astype(np.float32)
+    for design in (
+        covariate_design(risky, 1 - risky, np.column_stack([balance, played])),
+        matched_design(risky, 1 - risky, balance // 30),
+    ):
+        found, threads = [], torch.get_num_threads()
+        for count in (1, 2, 1):
+            torch.set_num_threads(count)
+            found.append(streamed(design, values).result())
+        torch.set_num_threads(threads)
+        other = streamed(design, values, at_once=7).result()
+        for name in ("difference", "se", "se_robust"):
+            for again in found[1:]:
+                np.testing.assert_array_equal(getattr(again, name), getattr(found[0], name))
+            np.testing.assert_allclose(getattr(other, name), getattr(found[0], name), rtol=1e-9)
+
+
 def test_groups_that_cannot_be_compared_are_refused() -> None:
     risky, balance, played = games(9)
     apart = np.where(risky == 1, 10.0, 200.0)
