@@ -119,26 +119,30 @@ def test_a_lane_of_patching_joins_when_its_own_pool_has_nothing_else_left() -> N
     assert "start patching 2/2" not in floor.log  # its work was done before its pool was free
 
 
-def screening_first() -> Study:
+def plain() -> Study:
+    """The demo without what is asked after its effects, words and screening excepted."""
     study = load_study(ROOT / "studies" / "demo.yaml")
+    patching = study.patching.model_copy(update={"confirmation": None})
+    return study.model_copy(update={"patching": patching, "persistent": None})
+
+
+def screening_first() -> Study:
+    study = plain()
     patching = study.patching.model_copy(update={"screen": True, "confirm": 20})
     return study.model_copy(update={"patching": patching})
 
 
 def test_a_screening_comes_beside_the_words_unless_patching_confirms_what_it_finds() -> None:
-    study = load_study(ROOT / "studies" / "demo.yaml")
+    study = plain()
     assert "screening" not in {part.name for part in until_patching(study)}
     last = after_effects(study)
-    lanes = [("persistent 1/2", "gpu-0"), ("persistent 2/2", "gpu-1")]
-    others = [("words", "gpu-0"), ("screening", "gpu-1")]
-    assert [(part.name, part.pool) for part in last] == [others[0], *lanes, others[1]]
+    assert [(part.name, part.pool) for part in last] == [("words", "gpu-0"), ("screening", "gpu-1")]
     floor = Floor(lambda part: Completed())
     assert conduct(last, floor) == []
-    assert set(floor.log[:4]) == {f"start {part.name}" for part in last}
+    assert floor.log[:2] == ["start words", "start screening"]
 
     first = until_patching(screening_first())
-    names = [part.name for part in after_effects(screening_first())]
-    assert names == ["words", "persistent 1/2", "persistent 2/2"]
+    assert [part.name for part in after_effects(screening_first())] == ["words"]
     floor = Floor(lambda part: Completed())
     assert conduct(first, floor) == []
     for before, after in [
@@ -153,11 +157,19 @@ def test_a_screening_comes_beside_the_words_unless_patching_confirms_what_it_fin
 
 
 def test_a_screening_without_a_pool_of_its_own_takes_the_first_of_patching() -> None:
-    study = load_study(ROOT / "studies" / "demo.yaml")
+    study = plain()
     floor = study.floor.model_copy(update={"screening": None, "patching": ["gpu-7", "gpu-1"]})
     assert after_effects(study.model_copy(update={"floor": floor}))[-1].pool == "gpu-7"
-    without = study.model_copy(update={"screening": None, "persistent": None})
+    without = study.model_copy(update={"screening": None})
     assert [part.name for part in after_effects(without)] == ["words"]
+
+
+def test_what_was_found_is_asked_again_by_all_lanes_of_patching() -> None:
+    study = load_study(ROOT / "studies" / "demo.yaml")
+    floor = study.floor.model_copy(update={"patching": ["gpu-2", "gpu-5"]})
+    parts = after_effects(study.model_copy(update={"floor": floor}))
+    asked = [(p.pool, p.elastic) for p in parts if p.flow == "confirmation"]
+    assert asked == [("gpu-2", True), ("gpu-5", True)]
 
 
 def test_games_under_patches_that_stay_share_the_patching_lanes_or_their_own() -> None:
