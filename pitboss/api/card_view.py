@@ -22,7 +22,9 @@ def card_view(card: Card) -> RenderableType:
     if len(card.arms):
         parts.append(table(_arm_rows(card.arms), "Decisions"))
     if len(card.effects):
-        parts.append(table(effect_rows(card.effects), "Effects"))
+        tested = card.effects[card.effects["status"] == "tested"]
+        parts.append(table(effect_rows(tested), "Effects"))
+        parts += _untested(card.effects)
     if len(card.screening):
         title = f"Screening, place {card.rank:,}" if card.rank else "Screening"
         parts.append(table(_screening_rows(card.screening), title))
@@ -78,6 +80,15 @@ def _arm_rows(arms: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _untested(effects: pd.DataFrame) -> list[RenderableType]:
+    """How many effects could not be tested, by the reason."""
+    reasons = effects.loc[effects["status"] != "tested", "reason"].value_counts()
+    if reasons.empty:
+        return []
+    counted = ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in reasons.items())
+    return [Text(f"Not testable: {counted}.")]
+
+
 def _screening_rows(screening: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
@@ -111,7 +122,7 @@ def _contexts(contexts: pd.DataFrame) -> list[Any]:
         before = str(row.before)[-60:].replace("\n", "⏎")
         after = str(row.after)[:30].replace("\n", "⏎")
         token = str(row.token).replace("\n", "⏎")
-        lines += [f"{row.activation:8.2f}  …{before}", (token, "bold reverse"), f"{after}…\n"]
+        lines += [f"{row.activation:8.2f}  …{before}", (f"«{token}»", "bold"), f"{after}…\n"]
     return lines
 
 

@@ -52,11 +52,12 @@ def examples(
         baseline, on=["phase", "scene", "prompt", "trial"], suffixes=("", "_unpatched")
     )
     pairs["changed"] = pairs["decision"] != pairs["decision_unpatched"]
+    pairs["shifted"] = pairs.groupby(["scene", "arm"])["changed"].transform("mean")
     pairs["read"] = (pairs["decision"] != "none") & (pairs["decision_unpatched"] != "none")
     pairs["strongest"] = pairs["scene"] == finding.get("prompt")
     pairs["differs"] = pairs["response"] != pairs["response_unpatched"]
-    order = ["strongest", "changed", "read", "differs"]
-    pairs = pairs.sort_values([*order, "arm", "trial"], ascending=[False] * 4 + [True, True])
+    order = ["strongest", "changed", "shifted", "read", "differs"]
+    pairs = pairs.sort_values([*order, "arm", "trial"], ascending=[False] * 5 + [True, True])
     return [
         Example(
             prompt=str(row.prompt),

@@ -96,6 +96,7 @@ def status_of(store: Store, *, now: float | None = None) -> Status:
     moment = time.time() if now is None else now
     problems: list[str] = []
     steps = steps_of(store, problems)
+    problems += [step.problem for step in steps if step.problem]
     records = [r for kind in kinds_of(store) for r in store.records(kind)]
     finished = [r.facts["finished"] for r in records if "finished" in r.facts]
     claimed = _claims(store)

@@ -44,8 +44,18 @@ class Step:
 
     @property
     def complete(self) -> bool:
-        """Whether every expected part is there."""
-        return self.parts_expected is not None and self.parts >= self.parts_expected
+        """Whether every expected part is there, with the expected rows where these are fixed."""
+        parts = self.parts_expected is not None and self.parts >= self.parts_expected
+        return parts and self.rows_expected in (None, self.rows)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong although every part is there; empty if nothing is."""
+        if self.complete or self.parts_expected is None or self.parts < self.parts_expected:
+            return ""
+        return (
+            f"{self.experiment}/{self.table}: {self.rows:,} rows, expected {self.rows_expected:,}."
+        )
 
 
 def study_of(store: Store) -> Study:

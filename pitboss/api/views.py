@@ -13,6 +13,8 @@ from pitboss.api.steps import Step
 from pitboss.api.tables import COLOURS, duration, interval, p_value, share_of, spaced, table
 
 ROWS_SHOWN = 20
+_OUTCOMES = ("stop", "stake", "extreme", "readable")
+_CONTRASTS = ("safe_vs_risky", "safe_vs_baseline", "risky_vs_baseline")
 
 
 def status_view(status: Status) -> RenderableType:
@@ -82,7 +84,10 @@ def comparison_view(comparison: Comparison) -> RenderableType:
 
 
 def effect_rows(effects: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the kind `effects`, readable."""
+    """Rows of the kind `effects`, readable; the decision to stop and the primary contrast first."""
+    place = {name: n for n, name in enumerate((*_OUTCOMES, *_CONTRASTS))}
+    order = ["phase", "outcome", "contrast", "prompt"]
+    effects = effects.sort_values(order, key=lambda c: c.map(place) if c.name in order[1:3] else c)
     several = effects["phase"].nunique() > 1
     return [
         {
@@ -95,7 +100,7 @@ def effect_rows(effects: pd.DataFrame) -> list[dict[str, Any]]:
             "difference": interval(row.difference, row.ci_low, row.ci_high),
             "p": p_value(row.p),
             "q": p_value(row.q),
-            "": "*" if row.significant else "" if row.status == "tested" else row.reason,
+            "": "*" if row.significant else "",
         }
         for row in effects.itertuples()
     ]

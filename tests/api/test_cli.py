@@ -27,7 +27,7 @@ def run(root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 def test_show_prints_the_effect_and_both_answers(run: Any) -> None:
     status, text, _ = run("show", "small", "L1/F7")
     assert status == 0
-    for said in ("+0.70 [+0.40, +0.84]", "without the patch: stop", "set to risky (0.5): bet"):
+    for said in ("+0.70 [+0.40, +0.84]", "without the patch: bet", "set to safe (4): stop"):
         assert said in text
     status, text, _ = run("show", "small", "L1/F7", "--json")
     card = json.loads(text)

@@ -117,7 +117,9 @@ def test_a_card_holds_what_the_tables_say(small: Results) -> None:
 def test_examples_pair_runs_of_the_same_noise_and_show_a_changed_decision(small: Results) -> None:
     first, second = small.feature(1, 7).examples
     assert (first.prompt, second.prompt) == ("exp2/risky", "exp2/safe")
-    assert first.changed and first.decision_unpatched == "stop" and first.decision_patched == "bet"
+    # The safe value changes 8 of 20 runs there, the risky one 6.
+    assert first.changed and first.arm == "safe" and first.trial == 10
+    assert first.decision_unpatched == "bet" and first.decision_patched == "stop"
     trials = small.trials
     same = trials[(trials["prompt"] == first.prompt) & (trials["trial"] == first.trial)]
     unpatched = same[same["role"] == "baseline"]["response"].item()

@@ -76,6 +76,19 @@ def test_settings_of_another_version_leave_what_is_done(tmp_path: Path) -> None:
     assert "colour" in status.problems[0]
 
 
+def test_all_parts_with_too_few_rows_are_a_problem_and_not_complete(tmp_path: Path) -> None:
+    study = study_of("short")
+    store = open_store(study, tmp_path)
+    for unit in games.units(study, "llama"):
+        rows = [dict(_games()[0], key=f"{unit.slug}/{n}", repetition=n) for n in range(10)]
+        for kind, table in (("games", rows), ("decisions", [])):
+            store.commit(kind, unit.key, table_of(kind, table), identity=unit.identity)
+    status = status_of(store)
+    assert status.steps[0].parts == status.steps[0].parts_expected == 2
+    assert not status.steps[0].complete
+    assert status.problems == ("games llama/games: 20 rows, expected 68.",)
+
+
 def test_a_finished_studys_summary_is_believed_only_while_its_parts_are_there(
     tmp_path: Path,
 ) -> None:
