@@ -13,7 +13,7 @@ from pitboss.errors import BadInput
 F = TypeVar("F", bound=Callable[..., object])
 
 Way = Literal["compiled", "tiled", "plain"]
-"""How a step is computed: compiled for a GPU, in few steps of torch's own, or in the plainest."""
+"""How a step is computed: compiled, eagerly with attention in tiles, or in the plainest way."""
 
 _CACHE = "PITBOSS_COMPILE_CACHE"
 # Every width and every model of a process is one version of the compiled functions.
@@ -21,7 +21,7 @@ _VERSIONS = 64
 
 
 def way_of(device: torch.device, head_dim: int, fast: bool | None) -> Way:
-    """Compiled where it is wanted, plain where it is not; if nothing is said, the soonest done.
+    """Compiled if `fast`, plain if not; if it is None, what suits the device best.
 
     Raises:
         BadInput: It is wanted where it cannot run.
@@ -37,7 +37,10 @@ def way_of(device: torch.device, head_dim: int, fast: bool | None) -> Way:
         raise BadInput(f"the fast path needs {', '.join(missing)}", next="leave `fast` unset.")
     if fast is False:
         return "plain"
-    return "tiled" if missing else "compiled"
+    if not missing:
+        return "compiled"
+    # A CUDA library may take another kernel for another number of parts, and so give other bits.
+    return "tiled" if device.type == "cpu" else "plain"
 
 
 def compiled(function: F) -> F:

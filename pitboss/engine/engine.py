@@ -5,12 +5,13 @@ The rows in flight can change in number between two steps: see `pitboss.engine.p
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 
 from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import way_of
+from pitboss.engine.flight import Ended, Flight
 from pitboss.engine.forward import RotaryTable
 from pitboss.engine.patches import Directions, check_patch
 from pitboss.engine.precision import in_fp8
@@ -24,9 +25,9 @@ from pitboss.engine.pressure import (
     resize,
     sae_on,
 )
-from pitboss.engine.row import Finish, Generation, Row
-from pitboss.engine.runner import Runner, StepOutput
-from pitboss.engine.scheduler import Scheduler, Seat
+from pitboss.engine.row import Generation, Row, check_row
+from pitboss.engine.runner import Runner
+from pitboss.engine.scheduler import Scheduler, slots_of_gangs
 from pitboss.engine.stack import Stack
 from pitboss.errors import BadInput, OutOfMemory
 from pitboss.models.loading import LoadedModel
@@ -37,13 +38,6 @@ from pitboss.saes.loading import SaeLayer
 _GATHER = 16
 
 OnDone = Callable[[Row, Generation], Iterable[Row]]
-
-
-class _Kept(NamedTuple):
-    """What rows in flight have left so far, by their keys."""
-
-    logits: dict[str, list[torch.Tensor]]
-    states: dict[str, torch.Tensor]
 
 
 class Engine:
@@ -66,8 +60,8 @@ class Engine:
         keep_logits: Return every step's logits (for analysis and tests).
         precision: "fp8" for matrix products in 8 bits; None for the model's dtype.
         fast: True for compiled layers, own attention kernels and CUDA graphs (default where CUDA
-            and Triton exist); False for the plain path, which is the reference. By default
-            elsewhere: the plain path with attention in tiles.
+            and Triton exist); False for the plain path, which is the reference. The default on a
+            CPU is the plain path with attention in tiles.
         pressure: Asked before every step how many of the slots may be used. Does not change
             results: rows in flight begin again when the number changes.
 
@@ -195,36 +189,35 @@ class Engine:
             BadInput: A row does not fit the engine, or two rows have the same key.
             OutOfMemory: The device has no room; fewer slots may do.
         """
-        scheduler = Scheduler(self.slots, self.prefixes, gather=_GATHER)
+        flight = Flight(self.loaded, Scheduler(self.slots, self.prefixes, gather=_GATHER))
         keys: set[str] = set()
-        scheduler.submit(self._checked(rows, keys))
+        flight.scheduler.submit(self._checked(rows, keys))
         done: list[Generation] = []
-        kept = _Kept({}, {})
-        computing: set[int] = set()
+
+        def finish(ended: list[Ended]) -> None:
+            for row, generation in flight.generations(ended):
+                if on_done is not None:
+                    flight.scheduler.submit(self._checked(on_done(row, generation), keys))
+                    generation = replace(generation, states=None)  # on_done had them
+                done.append(generation)
+
         try:
-            while scheduler.busy:
+            while flight.scheduler.busy:
                 if self._resized():
-                    # What was in flight begins again, and so does what it has left so far.
-                    scheduler, kept = scheduler.restarted(self.slots), _Kept({}, {})
-                    computing.clear()
-                for gang in range(len(self.runners)):
-                    if gang in computing:
-                        for row, generation in self._collect(scheduler, gang, kept):
-                            if on_done is not None:
-                                scheduler.submit(self._checked(on_done(row, generation), keys))
-                                generation = replace(generation, states=None)  # on_done had them
-                            done.append(generation)
-                    self._seat(scheduler, gang)
-                    computing.discard(gang)
-                    if scheduler.seated[gang]:
-                        computing.add(gang)
-                        self.runners[gang].launch()
+                    flight.restart(self.slots)
+                for gang, runner in enumerate(self.runners):
+                    ended = flight.collect(gang, runner) if gang in flight.computing else []
+                    if on_done is not None and not flight.scheduler.waiting:
+                        finish(ended)  # what follows from these rows may take their slots
+                        ended = []
+                    self._launch(flight, gang)
+                    finish(ended)  # while the device computes
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
         finally:
-            for gang in range(len(self.runners)):
-                for slot in list(scheduler.seated[gang]):
-                    self.runners[gang].clear(slot)
+            for gang, runner in enumerate(self.runners):
+                for slot in list(flight.scheduler.seated[gang]):
+                    runner.clear(slot)
         return done
 
     def _resized(self) -> bool:
@@ -239,75 +232,28 @@ class Engine:
         return True
 
     def _checked(self, rows: Iterable[Row], keys: set[str]) -> list[Row]:
+        """The rows, if this engine can run them; their keys are added to `keys`."""
         rows = list(rows)
         for row in rows:
             if row.key in keys:
                 raise BadInput("two rows have the same key", where=row.key)
             keys.add(row.key)
-            if not 0 < len(row.prompt) <= self.prompt_capacity:
-                raise BadInput(
-                    f"a prompt has {len(row.prompt)} tokens, the engine holds 1 to "
-                    f"{self.prompt_capacity}",
-                    where=row.key,
-                )
-            if row.sampling.max_new_tokens > self.token_capacity:
-                raise BadInput(
-                    f"max_new_tokens = {row.sampling.max_new_tokens} exceeds the engine's "
-                    f"{self.token_capacity}",
-                    where=row.key,
-                )
-            if len(row.patches) > self.lanes:
-                raise BadInput(f"{len(row.patches)} patches in a row", where=row.key)
+            check_row(row, self.prompt_capacity, self.token_capacity, self.lanes)
             for patch in row.patches:
                 check_patch(patch, self.blocks, self.d_model, self.saes)
         return rows
 
     @torch.inference_mode()
-    def _seat(self, scheduler: Scheduler, gang: int) -> None:
-        admission = scheduler.admit(gang)
+    def _launch(self, flight: Flight, gang: int) -> None:
+        """Seat waiting rows in a gang's free slots and start its next step."""
+        admission = flight.admit(gang)
         if admission.prefill:
             self.prefix.fill(admission.prefill)
         for seat in admission.seats:
-            if seat.row.ends is not None:
-                seat.stream = self.loaded.stream()
             self.runners[gang].seat(seat.slot, seat.row, seat.place)
-
-    def _collect(
-        self, scheduler: Scheduler, gang: int, kept: _Kept
-    ) -> Iterable[tuple[Row, Generation]]:
-        """Give a finished step's tokens to their rows; yield the rows that ended."""
-        runner, seats = self.runners[gang], list(scheduler.seated[gang].values())
-        output = runner.collect([s.slot for s in seats if s.row.capture and not s.tokens])
-        for seat in seats:
-            self._note(seat, output, kept)
-            finish = self._advance(seat, output.tokens[seat.slot])
-            if finish is not None:
-                scheduler.leave(seat)
-                runner.clear(seat.slot)
-                yield seat.row, self._generation(seat, finish, kept)
-
-    def _note(self, seat: Seat, output: StepOutput, kept: _Kept) -> None:
-        if seat.slot in output.states:
-            kept.states[seat.row.key] = output.states[seat.slot]
-        if output.logits is not None:
-            kept.logits.setdefault(seat.row.key, []).append(output.logits[seat.slot].clone())
-
-    def _advance(self, seat: Seat, token: int) -> Finish | None:
-        if token in self.loaded.eos_ids:
-            return "eos"
-        seat.tokens.append(token)
-        row = seat.row
-        if row.ends is not None and seat.stream is not None and row.ends(seat.stream.push(token)):
-            return "decided"
-        if len(seat.tokens) == row.sampling.max_new_tokens:
-            return "length"
-        return None
-
-    def _generation(self, seat: Seat, finish: Finish, kept: _Kept) -> Generation:
-        key = seat.row.key
-        logits = torch.stack(kept.logits.pop(key)) if key in kept.logits else None
-        text = self.loaded.decode(seat.tokens)
-        return Generation(key, tuple(seat.tokens), text, finish, kept.states.pop(key, None), logits)
+        if flight.scheduler.seated[gang]:
+            flight.computing.add(gang)
+            self.runners[gang].launch()
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> OutOfMemory:
         return OutOfMemory(
@@ -315,20 +261,3 @@ class Engine:
             where=str(self.loaded.device),
             next="the same rows may fit with fewer slots.",
         )
-
-
-def slots_of_gangs(width: int, slots: int | None, gangs: int | None, fast: bool) -> list[int]:
-    """How many slots each gang has, at most `width`.
-
-    Raises:
-        BadInput: The slots do not fit the gangs.
-    """
-    if gangs is None:
-        gangs = 2 if fast and (slots is None or slots > width) else 1
-    slots = gangs * width if slots is None else slots
-    if not gangs <= slots <= gangs * width:
-        raise BadInput(
-            f"slots = {slots} must lie between {gangs} and {gangs * width}, "
-            f"{gangs} times the width of {width}"
-        )
-    return [slots // gangs + (gang < slots % gangs) for gang in range(gangs)]

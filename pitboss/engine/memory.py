@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from pitboss.engine.engine import slots_of_gangs
 from pitboss.engine.prefix import BUCKET, prefill_tokens
+from pitboss.engine.scheduler import slots_of_gangs
 from pitboss.errors import BadInput
 from pitboss.models.spec import ModelSpec
 

@@ -6,6 +6,7 @@ neighbours.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,30 +30,39 @@ class Directions:
     def __init__(self, capacity: int, d_model: int, device: torch.device) -> None:
         self.enc, self.dec = torch.zeros(2, capacity, d_model, device=device)
         self._free = list(range(capacity - 1, -1, -1))
-        self._known: dict[
-            Any, list[Any]
-        ] = {}  # key → [index, users, the patch that keeps it alive]
+        self._index: dict[tuple[int, ...], int] = {}
+        self._held: dict[int, _Pair] = {}
 
     def take(self, patch: Patch) -> int:
         """Where the patch's pair lies; sent there if it is not."""
-        entry = self._known.get(_key(patch))
-        if entry is None:
-            index = self._free.pop()
-            entry = self._known[_key(patch)] = [index, 0, patch]
+        key = _key(patch)
+        index = self._index.get(key)
+        if index is None:
+            index = self._index[key] = self._free.pop()
+            self._held[index] = _Pair(key, patch)
             for table, vector in ((self.enc, patch.enc), (self.dec, patch.dec)):
                 if vector.device != table.device:
                     vector = to_device(vector, table.device)
                 table[index].copy_(vector, non_blocking=True)
-        entry[1] += 1
-        return int(entry[0])
+        self._held[index].users += 1
+        return index
 
-    def leave(self, patch: Patch) -> None:
-        """One row fewer uses the patch's pair."""
-        entry = self._known[_key(patch)]
-        entry[1] -= 1
-        if not entry[1]:
-            self._free.append(entry[0])
-            del self._known[_key(patch)]
+    def leave(self, index: int) -> None:
+        """One row fewer uses the pair that lies there."""
+        pair = self._held[index]
+        pair.users -= 1
+        if not pair.users:
+            self._free.append(index)
+            del self._held[index], self._index[pair.key]
+
+
+@dataclass(slots=True)
+class _Pair:
+    """Vectors that lie on the device, their users, and the patch that keeps their key's memory."""
+
+    key: tuple[int, ...]
+    patch: Patch
+    users: int = 0
 
 
 def _key(patch: Patch) -> tuple[int, ...]:
@@ -97,15 +107,18 @@ class Patcher:
     ) -> None:
         self.buffers, self.directions, self.saes, self.fast = buffers, directions, saes, fast
         self._live: dict[int, tuple[Patch, ...]] = {}
+        self._taken: dict[int, list[int]] = {}  # where the pairs of a slot's patches lie
 
     def put(self, slot: int, patches: tuple[Patch, ...]) -> list[dict[str, Any]]:
         """Note a row's patches; returns their numbers for the buffers."""
-        self._live[slot] = patches
-        return [numbers(patch, self.directions.take(patch)) for patch in patches]
+        taken = [self.directions.take(patch) for patch in patches]
+        self._live[slot], self._taken[slot] = patches, taken
+        return [numbers(patch, index) for patch, index in zip(patches, taken, strict=True)]
 
     def clear(self, slot: int) -> None:
-        for patch in self._live.pop(slot, ()):
-            self.directions.leave(patch)
+        self._live.pop(slot, None)
+        for index in self._taken.pop(slot, ()):
+            self.directions.leave(index)
 
     def begin(self) -> None:
         """Before a step: which blocks have patches at all, and of what kind."""

@@ -115,3 +115,19 @@ class Generation:
     finish: Finish
     states: torch.Tensor | None = None
     logits: torch.Tensor | None = None
+
+
+def check_row(row: Row, prompt_capacity: int, token_capacity: int, lanes: int) -> None:
+    """Raise BadInput if an engine of this size cannot run the row."""
+    if not 0 < len(row.prompt) <= prompt_capacity:
+        raise BadInput(
+            f"a prompt has {len(row.prompt)} tokens, the engine holds 1 to {prompt_capacity}",
+            where=row.key,
+        )
+    if row.sampling.max_new_tokens > token_capacity:
+        raise BadInput(
+            f"max_new_tokens = {row.sampling.max_new_tokens} exceeds the engine's {token_capacity}",
+            where=row.key,
+        )
+    if len(row.patches) > lanes:
+        raise BadInput(f"{len(row.patches)} patches in a row", where=row.key)

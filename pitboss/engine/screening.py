@@ -7,73 +7,31 @@ logits from which the first token would be drawn.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import way_of
+from pitboss.engine.decisions import Decisions, Floats, Screened, decisions_of, screened
 from pitboss.engine.forward import Forward, RotaryTable, cap
+from pitboss.engine.precision import in_fp8
 from pitboss.engine.prefix import BUCKET, PrefixStore
 from pitboss.engine.pressure import model_to_device
+from pitboss.engine.screening_checks import check_change, check_screen
 from pitboss.engine.stack import Stack
 from pitboss.engine.transfer import to_device
-from pitboss.errors import BadInput, PitbossError
+from pitboss.errors import PitbossError
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
+__all__ = ["Decisions", "Screen", "Screened"]
+
 # Rows of a batch whose logits over the whole vocabulary are in memory at once.
 _UNEMBEDDED = 1024
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decisions:
-    """How the first token decides, for an array of rows of any shape.
-
-    Attributes:
-        choices: Names of the choices.
-        log_mass: [..., choices] log Σ exp(logit) over the tokens of each choice.
-        log_total: [...] the same over the whole vocabulary, or None where it was not computed.
-    """
-
-    choices: tuple[str, ...]
-    log_mass: Floats
-    log_total: Floats | None
-
-    @property
-    def log_p(self) -> Floats:
-        """[..., choices] log-probabilities; among the choices alone without `log_total`."""
-        total = self.log_total
-        return self.log_mass - (_log_sum_exp(self.log_mass) if total is None else total)[..., None]
-
-    @property
-    def decided(self) -> Floats | None:
-        """[...] probability that the first token is one of any choice; None without `log_total`."""
-        return None if self.log_total is None else np.exp(self.log_p).sum(-1)
-
-    def log_odds(self, of: str, against: str) -> Floats:
-        """[...] log of the odds of one choice against another."""
-        a, b = self.choices.index(of), self.choices.index(against)
-        return np.asarray(self.log_mass[..., a] - self.log_mass[..., b])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Screened:
-    """Patched decisions of one layer's features.
-
-    Attributes:
-        decisions: Of shape [prompts, values, features].
-        unchanged: bool [prompts, values, features]: the change is exactly 0, so the decision is the
-            unpatched one and was not computed again.
-    """
-
-    decisions: Decisions
-    unchanged: NDArray[np.bool_]
 
 
 class Screen:
@@ -87,7 +45,7 @@ class Screen:
         mass: Compute probabilities over the whole vocabulary. Without it only the choices' own
             logits are computed, which saves the unembedding of all other tokens; log-odds are the
             same bits either way.
-        fast: As of `Engine`.
+        precision, fast: As of `Engine`.
 
     Attributes:
         unpatched: Decisions of shape [prompts], over the whole vocabulary whatever `mass` is.
@@ -105,14 +63,16 @@ class Screen:
         prompts: Sequence[tuple[int, ...]],
         choices: Mapping[str, Sequence[int]],
         mass: bool = True,
+        precision: Literal["fp8"] | None = None,
         fast: bool | None = None,
     ) -> None:
         self.loaded, self.width, self.mass = loaded, width, mass
         model_to_device(loaded.model, loaded.device)  # under pressure it may have been moved away
-        self.arch = arch = architecture(loaded.model)
-        _check(width, prompts, choices, arch.vocab)
+        arch = architecture(loaded.model)
+        self.arch = arch = in_fp8(arch) if precision == "fp8" else arch
+        check_screen(width, prompts, choices, arch.vocab)
         self.prompts, self.choices = tuple(prompts), tuple(choices)
-        self._spans = np.cumsum([0, *(len(tokens) for tokens in choices.values())])
+        self._sizes = {choice: len(tokens) for choice, tokens in choices.items()}
         device = loaded.device
         tokens = torch.tensor([t for tokens in choices.values() for t in tokens], device=device)
         self._tokens, self._forward = tokens, Forward(arch)
@@ -173,7 +133,7 @@ class Screen:
             BadInput: The layer does not exist, or shapes do not fit.
             PitbossError: The device has no room for batches of this width.
         """
-        self._check_run(layer, dec, change)
+        check_change(self.arch, len(self.prompts), layer, dec, change)
         device = self.loaded.device
         dec, change = dec.to(device), change.to(device)
         try:
@@ -188,7 +148,10 @@ class Screen:
         except torch.OutOfMemoryError as error:
             raise self._too_wide(error) from error
         index = rows.cpu().numpy()
-        return self._screened(tuple(change.shape), index, logits[: len(index)], others)
+        others = None if others is None else others[: len(index)]
+        here = decisions_of(self._sizes, logits[: len(index)], others)
+        clean = self.unpatched if self.mass else replace(self.unpatched, log_total=None)
+        return screened(tuple(change.shape), index, here, clean)
 
     def _batch(
         self,
@@ -266,7 +229,7 @@ class Screen:
             logits, others = self._read(x, True)
             read.append((logits[:n], None if others is None else others[:n]))
         clean = [torch.cat(parts) for parts in zip(*streams, strict=True)]
-        return clean, self._decisions(*self._to_host(read))
+        return clean, decisions_of(self._sizes, *self._to_host(read))
 
     def _to_host(
         self, found: list[tuple[torch.Tensor, torch.Tensor | None]]
@@ -279,50 +242,6 @@ class Screen:
         host = torch.cat(logits).cpu().numpy().astype(np.float64)
         return host, torch.cat(others).cpu().numpy().astype(np.float64) if others else None
 
-    def _decisions(self, logits: Floats, others: Floats | None) -> Decisions:
-        parts = [logits[:, a:b] for a, b in zip(self._spans, self._spans[1:], strict=False)]
-        log_mass = np.stack([_log_sum_exp(part) for part in parts], axis=-1)
-        total = None
-        if others is not None:
-            total = np.logaddexp(_log_sum_exp(log_mass), others)
-        return Decisions(self.choices, log_mass, total)
-
-    def _screened(
-        self,
-        shape: tuple[int, ...],
-        index: NDArray[np.int64],
-        logits: Floats,
-        others: Floats | None,
-    ) -> Screened:
-        """The computed rows in their places, the unpatched decision everywhere else."""
-        here = self._decisions(logits, None if others is None else others[: len(index)])
-        clean = self.unpatched
-        log_mass = np.broadcast_to(
-            clean.log_mass[:, None, None], (*shape, len(self.choices))
-        ).copy()
-        log_mass.reshape(-1, len(self.choices))[index] = here.log_mass
-        total = None
-        if self.mass and clean.log_total is not None:
-            total = np.broadcast_to(clean.log_total[:, None, None], shape).copy()
-            if here.log_total is not None:
-                total.reshape(-1)[index] = here.log_total
-        unchanged = np.ones(shape, dtype=bool)
-        unchanged.reshape(-1)[index] = False
-        return Screened(Decisions(self.choices, log_mass, total), unchanged)
-
-    def _check_run(self, layer: int, dec: torch.Tensor, change: torch.Tensor) -> None:
-        blocks, d_model = len(self.arch.blocks), self.arch.d_model
-        if not 0 <= layer < blocks:
-            raise BadInput(f"layer {layer} does not exist in a model of {blocks} blocks")
-        if dec.dim() != 2 or dec.shape[1] != d_model:
-            raise BadInput(f"decoder rows must be [features, {d_model}], not {tuple(dec.shape)}")
-        wanted = (len(self.prompts), len(dec))
-        if change.dim() != 3 or (change.shape[0], change.shape[2]) != wanted:
-            raise BadInput(
-                f"changes must be [{wanted[0]} prompts, values, {wanted[1]} features], not "
-                f"{tuple(change.shape)}"
-            )
-
     def _too_wide(self, error: torch.OutOfMemoryError) -> PitbossError:
         # Not OutOfMemory: that is tried again with fewer slots, and here every slot is a row.
         return PitbossError(
@@ -332,31 +251,6 @@ class Screen:
         )
 
 
-def _check(
-    width: int,
-    prompts: Sequence[tuple[int, ...]],
-    choices: Mapping[str, Sequence[int]],
-    vocab: int,
-) -> None:
-    tokens = [token for of_choice in choices.values() for token in of_choice]
-    if width < 1:
-        raise BadInput(f"a screening needs a width of 1 or more, not {width}")
-    if not prompts or not all(prompts):
-        raise BadInput("a screening needs at least one prompt, and each at least one token")
-    if len(choices) < 2 or not all(len(of_choice) for of_choice in choices.values()):
-        raise BadInput(f"a screening needs two choices or more, each with tokens, not {choices}")
-    if len(set(tokens)) < len(tokens) or not all(0 <= token < vocab for token in tokens):
-        raise BadInput(
-            f"the choices' tokens must differ and lie below the vocabulary's {vocab}: {choices}"
-        )
-
-
 def _at_once(width: int) -> int:
     """Rows unembedded together: a divisor of the width, so that all products have one shape."""
     return next(n for n in range(min(width, _UNEMBEDDED), 0, -1) if width % n == 0)
-
-
-def _log_sum_exp(x: Floats) -> Floats:
-    """Over the last axis."""
-    top = x.max(-1, keepdims=True)
-    return np.asarray(np.log(np.exp(x - top).sum(-1)) + top[..., 0])
