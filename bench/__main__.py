@@ -18,6 +18,7 @@ from bench.exp2 import exp2
 from bench.games import games
 from bench.guard import free
 from bench.plot import plot
+from bench.precision import precision
 from bench.screening import screening
 from bench.settings import Settings, add_arguments, settings_of
 from bench.shapes import load_shape
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Section] = {
     "exp2": exp2,
     "games": games,
     "screening": screening,
+    "precision": precision,
     "startup": startup,
     "agreement": check,
 }

@@ -1,11 +1,11 @@
 """How long real responses are: what a run costs depends on it.
 
-**Exp2.** `data/original/llama31_8b_choice_trials.jsonl.gz` holds 7,482 real responses of LLaMA-3.1-8B
-to the two scenes. For each, the study's own reader is asked after every token whether anything
-could still change the decision. No tokenizer is needed for that: the text is split as Llama 3
-splits it before its byte-pair merges (words with the space before them, up to three digits, runs
-of punctuation, line breaks), which is one token a piece for text as plain as this, and never more
-pieces than tokens.
+**Exp2.** `data/original/llama31_8b_choice_trials.jsonl.gz` holds 7,482 real responses of
+LLaMA-3.1-8B to the two scenes. For each, the study's own reader is asked after every token whether
+anything could still change the decision. No tokenizer is needed for that: the text is split as
+Llama 3 splits it before its byte-pair merges (words with the space before them, up to three digits,
+runs of punctuation, line breaks), which is one token a piece for text as plain as this, and never
+more pieces than tokens.
 
 **Exp0.** The games' free-text answers are not kept by the original. Its own record of another run
 with a limit of 1,024 tokens says: about 60 % exceed 100 tokens, 15 to 17 % exceed 250, the
