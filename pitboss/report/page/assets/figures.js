@@ -13,7 +13,7 @@ const figures = {
     return [legend(...key), facets(prompts, width, (prompt, across) => {
       const here = dots.filter((d) => d.p === prompt).sort((a, b) => b.n - a.n);
       const made = plot({
-        width: across, height: 340,
+        width: across, height: 340, insetBottom: 12,
         x: { domain: [-100, 100], label: t("axis.points"), labelAnchor: "center", labelArrow: "none" },
         y: { domain: [0, top * 1.06], label: "−log₁₀ p", grid: true, labelArrow: "none" },
         r: { range: [3.5, 14], domain: [1, Math.max(30, d3.max(dots, (d) => d.n))] },

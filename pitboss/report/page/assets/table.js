@@ -18,7 +18,7 @@ function featureTable(place) {
     { key: "q", label: "q", right: true, value: (i) => all.q[i], cell: (i) => small(all.q[i]) },
     ...(all.prompts.length > 1 ? [{ key: "prompt", label: t("column.prompt"), value: (i) => all.prompt[i], cell: (i) => (all.prompt[i] === null ? "–" : all.prompts[all.prompt[i]]) }] : []),
     { key: "d", label: t("column.d"), right: true, value: (i) => all.d[i], cell: (i) => (all.d[i] === null ? "–" : signed(all.d[i], 2)) },
-    ...(all.rank ? [{ key: "rank", label: t("column.rank"), right: true, value: (i) => all.rank[i], cell: (i) => (all.rank[i] === null ? "–" : all.rank[i].toLocaleString("en")) }] : []),
+    ...(all.rank ? [{ key: "rank", label: t("column.screening"), right: true, value: (i) => all.rank[i], cell: (i) => (all.rank[i] === null ? "–" : all.rank[i].toLocaleString("en")) }] : []),
     ...(all.tokens ? [{ key: "tokens", label: t("column.tokens"), value: (i) => all.tokens[i].toLowerCase(), cell: (i) => el("code", { title: all.tokens[i] }, all.tokens[i]) }] : []),
   ];
 
