@@ -19,6 +19,10 @@ def beside(random: np.random.Generator, found: pd.DataFrame, layers: int,
     """The tables beside the patching."""
     names = list(found[["layer", "feature"]].itertuples(index=False, name=None))
     yield "games", _games(random)
+    yield "statistics", pd.DataFrame(
+        {"layer": range(5), "feature": 0, "status": ["tested"] + 4 * ["not_tested"],
+         "reason": [None, *3 * ["fired_too_rarely"], "no_variance"]}
+    ).assign(model=MODEL)  # fmt: skip
     yield "ranking", _ranking(random, layers, screened)
     few = names[:60]
     sets = [(x, f, p, v) for x, f in few for p in PROMPTS for v in ("safe", "risky")]

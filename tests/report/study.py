@@ -195,6 +195,11 @@ def _documents(
                                     "reasons": {"unreadable": 1}},
                 "counts": {}, "lane_seconds": 41.0, "wall_seconds": 22.5,
                 "rows_per_second": len(runs) / 22.5}}}},
+        "planted": {
+            role: {"features": int((found["feature"] == feature).sum()),
+                   "found_causal": int(found.loc[found["feature"] == feature, "causal"].sum())}
+            for role, feature in (("causal", 0), ("null", 1))
+        },
         "patched_features": len(found), "causal_features": int(found["causal"].sum()),
         "fingerprint": "49043fe0d4561612", "patched_runs": len(patched),
     }  # fmt: skip

@@ -28,11 +28,14 @@ def pairs(frame: pd.DataFrame) -> int:
     return len(set(zip(frame["layer"], frame["feature"], strict=True)))
 
 
+def upper(hits: int, of: int) -> float:
+    """Upper end of Clopper and Pearson's interval, a quantile of the beta distribution."""
+    return float(beta.ppf(0.975, hits + 1, of - hits)) if hits < of else 1.0
+
+
 def exact(hits: int, of: int) -> str:
-    """Clopper and Pearson's interval by the quantiles of the beta distribution."""
     low = beta.ppf(0.025, hits, of - hits + 1) if hits else 0.0
-    high = beta.ppf(0.975, hits + 1, of - hits) if hits < of else 1.0
-    return f"{low:.6f} {high:.6f}"
+    return f"{low:.6f} {upper(hits, of):.6f}"
 
 
 def recount(path: Path) -> dict[str, Any]:
@@ -71,9 +74,8 @@ def recount(path: Path) -> dict[str, Any]:
             f"false_positive.{role}.rate": hit / of,
             f"false_positive.{role}.interval": exact(hit, of),
         }
-    most = float(exact(both, of_both).split()[1])
     said["expected_false"] = min(both / of_both * patched, float(causal))
-    said["expected_false_high"] = min(most * patched, causal)
+    said["expected_false_high"] = min(upper(both, of_both) * patched, causal)
     base = "role == 'baseline' and phase == 'discovery' and decision != 'none'"
     for prompt in ("exp2/safe", "exp2/risky"):
         runs = rows("trials", f"{base} and scene == '{prompt}'")
@@ -81,6 +83,10 @@ def recount(path: Path) -> dict[str, Any]:
         said[f"baseline.{prompt}.stops"] = int((runs["decision"] == "stop").sum())
     screened = pd.read_parquet(path / "ranking.parquet")
     said["screened"], said["screened.moved"] = len(screened), int((~screened["unchanged"]).sum())
+    for role, feature in (("causal", 0), ("null", 1)):
+        planted = found[found["feature"] == feature]
+        said[f"planted.{role}.features"] = len(planted)
+        said[f"planted.{role}.found"] = int(planted["causal"].sum())
     return said | games(path) | readers(path) | excluded(path)
 
 
@@ -123,6 +129,7 @@ def excluded(path: Path) -> dict[str, Any]:
         **reasons("effects", f"{untested} and role == 'feature'"),
         **reasons("trials", "decision == 'none'"),
         **reasons("games", "outcome == 'aborted'"),
+        **reasons("statistics", "status == 'not_tested'"),
     }
 
 
