@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pitboss.analysis.effects import effects
 from pitboss.analysis.findings import expected_false, false_positives, findings, stop_rates
@@ -47,9 +46,6 @@ def make(root: Path, *, layers: int = 4, per_layer: int = 12, controls: int = 10
 
 def write(store: Store, kind: str, frame: pd.DataFrame) -> None:
     """A part of the kind and its final file, as a study makes them."""
-    if kind not in KINDS:  # a table that no step makes yet
-        pq.write_table(pa.Table.from_pandas(frame), store.path / f"{kind}.parquet")
-        return
     identity = {"made_up": kind}
     key = part_key("llama", identity)
     facts = {"seconds": 2.0, "device": "cpu"}

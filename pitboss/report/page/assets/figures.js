@@ -209,10 +209,11 @@ const figures = {
   },
 
   persistent(width) {
-    const all = data("persistent");
+    // A control has the name of the feature that it is matched to.
+    const all = data("persistent").map((d) => ({ ...d, arm: d.role === "feature" ? d.arm : d.role === "baseline" ? say.arm(d.arm) : d.arm + ", " + t("word.random") }));
     const colour = (d) => (d.role === "feature" ? COLOURS.found : d.role === "baseline" ? COLOURS.ink : COLOURS.third);
     return [legend(...distinct(all.map((d) => d.role)).map((role) => [colour({ role }), say.role(role)])), plot({
-      width: Math.min(width, 720), height: 60 + 20 * all.length, marginLeft: 130,
+      width: Math.min(width, 720), height: 60 + 20 * all.length, marginLeft: 150,
       x: { domain: [0, 100], label: t("games.rate"), labelAnchor: "center", labelArrow: "none", grid: true },
       y: { label: null, domain: all.map((d) => d.arm), tickSize: 0, type: "point" },
       marks: [
