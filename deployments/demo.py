@@ -99,6 +99,7 @@ def main() -> int:
     print(
         f"\nThe campaign completed; {time.monotonic() - began:.0f} s with the start of the house.\n"
         f"  results  {place.results / Path(STUDY).stem}\n"
+        f"  report   {place.results / Path(STUDY).stem / 'report.html'}\n"
         f"  summary  {place.results / Path(STUDY).stem / 'summary.json'}\n"
         f"  UI       {address}\n"
         "Stop everything with: make down"
