@@ -166,7 +166,7 @@ def test_a_paused_pool_and_the_watch_are_shown(
         taken = (now - timedelta(hours=hours)).isoformat(timespec="seconds")
         seen = replace(floor_tasks.look(FLOOR), taken=taken)
         remember(seen, floor_tasks.floor_folder() / floor_tasks.HISTORY)
-    for _ in range(3):  # an event that comes to nothing is said again at the next look
+    for _ in range(6):  # an event that comes to nothing is said again at the next look
         watch(survey=FLOOR, low_gb=35, restored_gb=38)
         if client.read_work_pool("gpu-6").is_paused:
             break
