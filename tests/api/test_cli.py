@@ -13,8 +13,9 @@ from pitboss.cli import main
 
 
 @pytest.fixture
-def run(root: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+def run(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command on the studies made for the tests: (status, output, errors)."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def command(*arguments: str) -> tuple[int, str, str]:
         status = main([*arguments, "--results", str(root)])

@@ -75,8 +75,7 @@ def test_every_feature_value_and_prompt_is_there_and_planted_ones_lead_with_thei
     assert ranked[null]["contrast"].abs().max() < 0.2 < 1 < first["contrast"].abs().min()
     # The sampled runs found effects of the same sign.
     tested = whole.store.read("effects").to_pandas()
-    primary = tested[tested["contrast"] == "safe_vs_risky"]
-    sampled = primary.set_index(["layer", "feature", "prompt"])["difference"]
+    sampled = primary_stops(tested).set_index(["layer", "feature", "prompt"])["difference"]
     for row in first.itertuples():
         for prompt in SCENES:
             assert np.sign(sampled[row.layer, row.feature, prompt]) == np.sign(row.contrast)
@@ -263,6 +262,7 @@ import sae_lens  # once, not in every child
 import torch
 torch.set_num_threads(1)
 
+from pitboss.analysis.findings import primary_stops
 from pitboss.experiments import ranking, screening
 from pitboss.experiments.lane import open_lane
 from pitboss.experiments.study import open_store
