@@ -14,6 +14,7 @@ import torch
 from scipy import stats
 
 from deployments.settings import ROOT
+from pitboss.analysis.findings import primary_stops
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput, Incomplete, Mismatch
 from pitboss.experiments import effects, features, patching, ranking, screening, summary
