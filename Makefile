@@ -30,7 +30,7 @@ demo: $(STAMP)  ## Carry out the whole plan at small scale: start everything, ru
 test: $(STAMP) lint  ## Everything that must hold: style, types, layers, prefect.yaml, documentation, tests
 	$(BIN)/python -m deployments.prefect_yaml
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two workers share the cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile  # many tests wait for a server
 
 faults: $(STAMP)  ## Kill, starve and damage a study at random, 50 times; each must end with the same bytes
 	$(BIN)/python -m tests.faults.harness $(FAULTS)
