@@ -1,5 +1,7 @@
 """The small study, carried out once for all tests of the experiments."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -21,8 +23,16 @@ def lane() -> Iterator[Lane]:
 
 @pytest.fixture(scope="session")
 def whole(lane: Lane, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """A finished study. Tests read it; one that changes files works on a copy."""
+    """A finished study. Tests read it; one that changes files works on a copy.
+
+    The workers of one test run share it: the first carries it out, the others find it finished.
+    """
     study = small_study()
-    store = open_store(study, tmp_path_factory.mktemp("results"))
-    run_everything(study, store, lane)
+    mine = tmp_path_factory.getbasetemp()
+    results = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "small"
+    results.mkdir(exist_ok=True)
+    with (results / "one-at-a-time").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        store = open_store(study, results)
+        run_everything(study, store, lane)
     return Whole(study, store, lane)
