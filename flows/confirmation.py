@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from prefect import State, flow, runtime
-from prefect.logging import get_run_logger
+from prefect import State, flow
 
 from flows.parameters import Shard, Shards, StudyPath, run_name
+from flows.share import share
 from pitboss.experiments import confirmation as experiment
-from pitboss.floor.claims import Queue, in_turn
+from pitboss.floor.claims import in_turn
 from tasks.artifacts import Progress
-from tasks.lane import asked, left
-from tasks.model import DoesNotFit, load_if_needed
-from tasks.patch import confirmed, feature_chunk, left_to_others, show_checkpoint
-from tasks.policies import FLOW, is_out_of_memory, unless_stored
+from tasks.model import load_if_needed
+from tasks.patch import confirmed, feature_chunk, show_checkpoint
+from tasks.policies import FLOW, unless_stored
 from tasks.study import begin
 
 
@@ -41,24 +40,7 @@ def confirmation(
     bar = Progress(key, "Chunks asked again by all lanes", len(work))
     for done in [unit for unit in chunks[shard::shards] if unit.ref(store)]:
         unless_stored(feature_chunk, settings, store, done)  # seen as Cached
-    queue = Queue(store, work, run=str(runtime.flow_run.id), stop=asked.to_leave)
-    while claim := queue.take():
-        bar.reach(len(work) - len(queue.left))
-        try:
-            with claim:
-                unless_stored(feature_chunk, settings, store, claim.unit)
-        except DoesNotFit as error:
-            get_run_logger().error("Chunk %s is left to other lanes: %s", claim.unit.slug, error)
-            queue.give_up(claim.unit)
-            continue
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            continue  # taken again, here with fewer rows at once or by another lane
-        show_checkpoint(settings, claim.unit)
-    if queue.stopped:
-        return left(queue.stopped, len(queue.left))
-    left_to_others(queue.given_up)
-    bar.reach(len(work))
+    if (stopped := share(feature_chunk, settings, store, work, bar, show_checkpoint)) is not None:
+        return stopped
     confirmed(settings)
     return None

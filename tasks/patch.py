@@ -44,7 +44,7 @@ def left_to_others(chunks: Sequence[Unit]) -> None:
         f"{len(chunks)} chunks do not fit into the memory of this device and are not finished "
         f"elsewhere: {', '.join(chunk.slug for chunk in chunks)}.",
         where=pool_name() or "this process",
-        next="Let a lane with more memory join, or free this one; then run patching again.",
+        next="Let a lane with more memory join, or free this one; then run the experiment again.",
     )
 
 
