@@ -30,7 +30,7 @@ class Bridge(Program):
         self._bridge = TransformerBridge.boot_transformers(
             loaded.spec.id,
             hf_model=_same_weights(loaded.model),
-            tokenizer=loaded.tokenizer,
+            tokenizer=copy.deepcopy(loaded.tokenizer),  # it gives its tokenizer other tokens
             device=loaded.device,
             dtype=loaded.dtype,
         )

@@ -4,7 +4,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -49,7 +49,10 @@ def compiled(function: F) -> F:
     # Products that split their inner dimension must not add the parts up in bfloat16.
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _VERSIONS)
-    return torch.compile(function, dynamic=False, fullgraph=True)  # type: ignore[return-value]
+    # Sums are added up in an order that is fixed, not in the one that is measured to be fastest:
+    # two GPUs of one kind may measure otherwise, and would give other bits.
+    options: dict[str, str | int | bool | Callable[..., Any]] = {"deterministic": True}
+    return torch.compile(function, dynamic=False, fullgraph=True, options=options)  # type: ignore[return-value]
 
 
 def use_compile_cache() -> None:

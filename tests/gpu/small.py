@@ -37,12 +37,12 @@ class Ids:
         return " ".join(map(str, ids))
 
 
-def small(family: str, dtype: torch.dtype = torch.float32) -> LoadedModel:
-    """Windows are shorter than the prompts."""
+def small(family: str, dtype: torch.dtype = torch.float32, **sizes: Any) -> LoadedModel:
+    """Windows are shorter than the prompts; `sizes` are of a LLaMA."""
     torch.manual_seed(3)
     model: Any
     if family == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**_SIZES))
+        model = LlamaForCausalLM(LlamaConfig(**_SIZES | sizes))
     elif family == "mistral":
         model = MistralForCausalLM(
             MistralConfig(**_SIZES, sliding_window=40, attn_implementation="eager")
