@@ -153,7 +153,7 @@ class RunningSums:
         weight = times.double()[:, None]
         self._n += int(times.sum())
         self._total += (weight * exact).sum(0)
-        self._squared += (weight * exact.square_()).sum(0)
+        self._squared += exact.square().mul_(weight).sum(0)
         self._fired += (times[:, None] * fired).sum(0)
 
     def result(self) -> GroupSums:

@@ -108,6 +108,13 @@ def test_sums_on_the_device_are_the_hosts_and_the_same_bits_with_any_threads() -
         np.testing.assert_array_equal(sums.total_squared, found[0].total_squared)
 
 
+def test_summing_leaves_the_activations_as_they_were() -> None:
+    values = torch.from_numpy(activations(2, 5, 3)).double()
+    before = values.clone()
+    RunningSums(3).add(values)
+    assert torch.equal(values, before)
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_a_failed_forward_is_not_counted(wrong: float) -> None:
     running = RunningSums(3)
