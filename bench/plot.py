@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bench.results import read
 from pitboss.report.canvas import BLUE, GREY, INK, RED, canvas, picture, title
@@ -62,9 +62,15 @@ def bars(result: dict[str, Any]) -> list[Bar]:
         rate = one["tokens_per_second"]
         times = ours["tokens_per_second"] / rate
         batch = f"batch {one['batch']}, " if one["batch"] > 1 else ""
-        made.append(Bar(one["title"], rate, f"{rate:,.0f}   {batch}ours is {times:,.3g} ×", False))
+        made.append(
+            Bar(one["title"], rate, f"{rate:,.0f}   {batch}ours is {_times(times)} ×", False)
+        )
     made += [Bar(one["title"], None, _reason(one), False) for one in others if one not in ran]
     return made
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def _reason(one: dict[str, Any]) -> str:
@@ -76,7 +82,7 @@ def _draw(axis: Axes, result: dict[str, Any]) -> None:
     section, made = result["sections"]["decode"], bars(result)
     limit = section["limit"]["tokens_per_second"]
     rates = [bar.rate for bar in made if bar.rate is not None]
-    low = min(rates) / 3
+    low = min(rates) / 10  # more than a decade, or the axis has no round numbers
     axis.set_xscale("log")
     # Room on the right for what is written behind the bars.
     axis.set_xlim(low, limit * (limit / low) ** 0.55)
@@ -86,7 +92,8 @@ def _draw(axis: Axes, result: dict[str, Any]) -> None:
         axis.annotate(
             bar.text, (bar.rate or low, i), xytext=(5, 0), textcoords="offset points",
             va="center", fontsize=8.5, color=INK, fontweight="bold" if bar.ours else "normal",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
+            zorder=3,
         )  # fmt: skip
     axis.axvline(limit, color=RED, linewidth=1.2, linestyle=(0, (4, 2)))
     axis.annotate(
@@ -96,6 +103,7 @@ def _draw(axis: Axes, result: dict[str, Any]) -> None:
     axis.set_yticks(range(len(made)), [bar.label.replace(", ", ",\n", 1) for bar in made])
     axis.set_ylim(len(made) + 0.15, -0.55)  # a line for the limit's name
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("tokens a second (log scale)")
     shape, tokens = result["shape"], f"{section['prompt_tokens']} + {section['new_tokens']} tokens"
     kind = section["limit"]["what"].rpartition(", ")[2]
