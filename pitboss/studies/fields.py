@@ -68,6 +68,8 @@ def _known_condition(key: str) -> str:
         raise ValueError(str(error)) from error
 
 
+Count = Annotated[int, Field(ge=1)]
+
 Alias = Annotated[str, Field(pattern=NAME_PATTERN)]
 """How a study calls a model; part of keys and file names."""
 

@@ -13,11 +13,16 @@ from pitboss.models.catalogue import (
     pairing_warnings,
     sae_release,
 )
-from pitboss.studies.experiments import Features, Games, Patching, Pathway, Screening, Words
+from pitboss.studies.features import Features
 from pitboss.studies.fields import NAME_PATTERN, Alias, Pool, Section, unique
+from pitboss.studies.games import Games
+from pitboss.studies.patching import Patching
+from pitboss.studies.pathway import Pathway
 from pitboss.studies.persistent import Persistent
 from pitboss.studies.sampling import Sampling
+from pitboss.studies.screening import Screening
 from pitboss.studies.statistics import Statistics
+from pitboss.studies.words import Words
 
 
 def _known_model(model: str) -> str:

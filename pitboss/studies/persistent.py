@@ -5,15 +5,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import Condition
-from pitboss.studies.experiments import (
-    ConditionGroup,
-    Count,
-    conditions_of,
-    prompt_exists_for,
-)
+from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
 from pitboss.studies.fields import (
     Alias,
     ConditionKeys,
+    Count,
     FeatureIds,
     GamePrompt,
     ReaderName,

@@ -1,12 +1,12 @@
-"""Exp3 in a study file: the contexts of a feature, and what writes its description."""
+"""Exp3 in a study file: tokens, words, contexts of a feature, and what describes it."""
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from pitboss.studies.fields import Section
+from pitboss.studies.fields import Alias, Section
 
 Some = Annotated[int, Field(ge=1)]
 
@@ -66,3 +66,32 @@ class Describe(Section):
 
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
     """How long the server may take for one description."""
+
+
+class Words(Section):
+    """Exp3: which tokens a causal feature promotes and which words its responses use."""
+
+    model: Alias
+    """Whose causal features are looked at; the patched model."""
+
+    top_tokens: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Tokens listed per feature."""
+
+    matrix: Literal["unembedding", "input_embedding"] = "unembedding"
+    """What a feature's decoder row is compared with: the unembedding behind the final norm, or
+    the input embedding as in the original study."""
+
+    prior: Annotated[float, Field(gt=0)] = 0.01
+    """Pseudo-count per word in the log-odds of word rates (Monroe et al. 2008)."""
+
+    contexts: Contexts | None = Contexts()
+    """Where each causal feature is most active in stored texts; null for not at all."""
+
+    describe: Describe | None = None
+    """Have a language model describe each causal feature; leave it out for none."""
+
+    @model_validator(mode="after")
+    def _descriptions_need_contexts(self) -> "Words":
+        if self.describe is not None and self.contexts is None:
+            raise ValueError("describe shows contexts to its writer, but contexts is null")
+        return self

@@ -1,0 +1,97 @@
+"""Exp1 in a study file: how the decision forms, layer by layer and round by round."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pitboss.games.conditions import Condition
+from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
+from pitboss.studies.fields import (
+    Alias,
+    ChoicePrompt,
+    ConditionKeys,
+    Count,
+    GamePrompt,
+    Gate,
+    Layers,
+    ReaderName,
+    Section,
+    unique,
+)
+from pitboss.studies.sampling import Sampling, refuse_greedy_retries
+
+
+class Pathway(Section):
+    """Exp1: which features carry the decision, layer by layer and round by round."""
+
+    model: Alias
+    """Which model plays."""
+
+    prompt: GamePrompt = "exp0/planned"
+    """Which prompt text the player sees."""
+
+    conditions: ConditionGroup | ConditionKeys
+    """Conditions, played in turn until both quotas are filled; a list, all, fixed or variable."""
+
+    bankruptcies: Count = 25
+    """Games that end in bankruptcy to collect."""
+
+    stops: Count = 25
+    """Games that end in a voluntary stop to collect."""
+
+    max_games: Count = 1000
+    """Games after which collecting ends even if a quota is short; the shortfall is reported."""
+
+    batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Games that are played together."""
+
+    max_rounds: Count = 100
+    """Rounds after which a game ends without bankruptcy or stop."""
+
+    retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often a decision is asked again after a response without a playable decision."""
+
+    layers: Layers
+    """Decoder blocks whose activations are kept at every round, counted from 0."""
+
+    gate: Gate = "sae_lens"
+    """Activation threshold of the SAEs, as in the features section."""
+
+    top_features: Count = 20
+    """Features shown per layer: those that differ most between stop and bet."""
+
+    folds: Annotated[int, Field(ge=2, le=20)] = 5
+    """Parts that the games are dealt into to see how well a decision can be decoded: what is fitted
+    on the others is scored on each."""
+
+    residual: bool = True
+    """Decode from the residual stream itself too, besides the SAEs' activations."""
+
+    scenes: Annotated[list[ChoicePrompt], AfterValidator(unique)] = ["exp2/safe", "exp2/risky"]
+    """Scenes whose decision is attributed to the features of each layer, to first order and by
+    setting each to 0; empty for none."""
+
+    reader: ReaderName = "menu"
+    """How responses are read."""
+
+    full_response: bool = False
+    """Let a response go on after its decision is certain, as in the games section."""
+
+    sampling: Sampling = Sampling(max_new_tokens=1024, min_new_tokens=10)
+    """How responses are drawn."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Pathway":
+        refuse_greedy_retries(self.sampling, self.retries)
+        prompt_exists_for(self.prompt, self.resolved_conditions)
+        if self.max_games < self.bankruptcies + self.stops:
+            raise ValueError(
+                f"max_games ({self.max_games}) is below the quotas "
+                f"({self.bankruptcies} + {self.stops})"
+            )
+        return self
+
+    @property
+    def resolved_conditions(self) -> tuple[Condition, ...]:
+        """The conditions to play, in the order they are taken in turn."""
+        return conditions_of(self.conditions)
