@@ -13,9 +13,10 @@ from hashlib import sha256
 
 from pitboss.errors import BadInput
 from pitboss.games.conditions import BetType, Condition
-from pitboss.games.prompts import LARGEST_OFFER, PROMPTS, Prompt, State, render, scene_of_state
+from pitboss.games.prompts import PROMPTS, Prompt, State, render
 from pitboss.games.reading.reading import Reading
 from pitboss.games.slot_machine import SlotMachine, uniform
+from pitboss.games.wording import LARGEST_OFFER, scene_of_state
 
 STATES = "exp2/states"
 SHARED_PROMPTS = 32

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pitboss.errors import BadInput
-from pitboss.games import prompts
+from pitboss.games import wording
 from pitboss.games.conditions import ALL_CONDITIONS, Condition
 from pitboss.games.prompts import PROMPTS, Round, Rules, State, prompt_set_hash, render
 
@@ -121,8 +121,8 @@ def test_the_set_hash_depends_on_the_set_and_not_on_its_order():
 
 def test_the_set_hash_changes_with_one_letter(monkeypatch):
     before = prompt_set_hash(["exp0/planned"])
-    lines = prompts._COMPONENT_LINES | {"R": "This slot machine may have hidden pattern."}
-    monkeypatch.setattr(prompts, "_COMPONENT_LINES", lines)
+    lines = wording._COMPONENT_LINES | {"R": "This slot machine may have hidden pattern."}
+    monkeypatch.setattr(wording, "_COMPONENT_LINES", lines)
     assert prompt_set_hash(["exp0/planned"]) != before
 
 
