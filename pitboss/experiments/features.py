@@ -6,20 +6,17 @@ layers at once, chooses, and writes the feature bank.
 """
 
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from pitboss.errors import BadInput
 from pitboss.experiments import games
 from pitboss.experiments.groups import (
-    GROUPS,
     adjusting,
     adjustments_table,
     design,
@@ -28,15 +25,11 @@ from pitboss.experiments.groups import (
 )
 from pitboss.experiments.identity import model_identity, sae_identity
 from pitboss.experiments.lane import Lane
-from pitboss.experiments.states import ENCODED_AT_ONCE, prompt_states
+from pitboss.experiments.layer_sums import summed
+from pitboss.experiments.states import prompt_states
 from pitboss.experiments.units import Unit
 from pitboss.models.catalogue import LAB_DIR, model_spec, sae_release
 from pitboss.models.checks import check_reconstruction, require
-from pitboss.saes.adjusted import (
-    Adjusted,
-    Design,
-    RunningAdjusted,
-)
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.imported import (
     FeatureSpace,
@@ -44,12 +37,12 @@ from pitboss.saes.imported import (
     import_statistics,
     select_imported,
 )
-from pitboss.saes.loading import SaeLayer, load_sae
+from pitboss.saes.loading import load_sae
 from pitboss.saes.planted import planted
 from pitboss.saes.plausibility import implausible
 from pitboss.saes.selection import Selection, SelectionRules, select
 from pitboss.saes.statistics import StatisticsRules, statistics_of_tables
-from pitboss.saes.sums import GroupSums, RunningSums, sums_table
+from pitboss.saes.sums import sums_table
 from pitboss.store import PartRef, Store, part_key, table_of
 from pitboss.studies.model import Features, Study
 
@@ -134,7 +127,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     sae = lane.sae(unit.payload, settings.gate, keep=False)  # used here and nowhere else
     texts = list(decisions["prompt_text"].iloc[:: max(1, len(decisions) // _CHECKED_PROMPTS)])
     require(check_reconstruction(lane.loaded, [sae], texts, settings.max_unexplained))
-    found = _summed(sae, states, distinct, comparison)
+    found = summed(sae, states, distinct, comparison)
     if comparison is not None and found.adjusted is not None:
         adjustments = adjustments_table(lane, unit.payload, comparison, found.adjusted)
         store.commit(
@@ -143,42 +136,6 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     table = sums_table(lane.loaded.spec.id, unit.payload, found.groups, found.states)
     facts = {"decisions": len(decisions), "states": len(distinct)}
     return unit.commit(store, table, began, {"device": str(lane.loaded.device), **facts})
-
-
-class _Summed(NamedTuple):
-    groups: dict[str, GroupSums]
-    states: dict[str, GroupSums]
-    adjusted: Adjusted | None
-
-
-def _summed(
-    sae: SaeLayer, states: torch.Tensor, distinct: pd.DataFrame, comparison: Design | None
-) -> _Summed:
-    """One layer's sums over residual streams [states, d_model], on the SAE's device."""
-    device, features = sae.W_enc.device, sae.W_enc.shape[1]
-    times = {name: torch.tensor(distinct[name].to_numpy(np.int64)) for name in GROUPS.values()}
-    every = {name: RunningSums(features, device) for name in times}
-    once = {name: RunningSums(features, device) for name in times}
-    adjusted = None if comparison is None else RunningAdjusted(comparison, features, device)
-    for batch in _batches(comparison, len(distinct)):
-        activations = sae.encode(states[torch.from_numpy(batch)].to(device))
-        for name, of_group in times.items():
-            here = of_group[torch.from_numpy(batch)].to(device)
-            every[name].add(activations, here)
-            once[name].add(activations, here.clamp(max=1))
-        if adjusted is not None:
-            adjusted.add(batch, activations)
-    return _Summed(
-        {name: sums.result() for name, sums in every.items()},
-        {name: sums.result() for name, sums in once.items()},
-        None if adjusted is None else adjusted.result(),
-    )
-
-
-def _batches(comparison: Design | None, states: int) -> Iterable[NDArray[np.int64]]:
-    if comparison is not None:
-        return comparison.batches(ENCODED_AT_ONCE)
-    return np.array_split(np.arange(states), range(ENCODED_AT_ONCE, states, ENCODED_AT_ONCE))
 
 
 def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
