@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pitboss.errors import BadInput
-from pitboss.floor.approval import Decision
 from pitboss.floor.changes import room_for_us
 from pitboss.floor.classes import MARGINAL_FROM, SAFE_FROM, safety
+from pitboss.floor.decision import Decision
 from pitboss.floor.headroom import Limits
 from pitboss.floor.offers import Use
 

@@ -1,6 +1,6 @@
 """A study's experiments on the GPUs that a person approved."""
 
-from pitboss.floor.approval import Decision
+from pitboss.floor.decision import Decision
 from pitboss.floor.estimates import name
 from pitboss.studies.model import Study
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pitboss.floor.approval import Asked, Decision
 from pitboss.floor.classes import safety
+from pitboss.floor.decision import Asked, Decision
 from pitboss.floor.offers import Offer, Use
 from pitboss.report.floor import floor_rows, gb
 from pitboss.report.tables import markdown_table

@@ -11,17 +11,14 @@ from deployments.settings import ROOT
 from pitboss.errors import BadInput
 from pitboss.floor.approval import (
     DECISION,
-    Asked,
-    Decision,
-    check_answers,
     contradictions,
     fingerprint,
     keep,
     latest,
-    plan_hash,
     reasons_to_ask_again,
     require,
 )
+from pitboss.floor.decision import Asked, Decision, check_answers, plan_hash
 from pitboss.floor.gpus import Gpu, Survey, Tenant
 from pitboss.floor.offers import Use, offers_of
 from pitboss.floor.options import propose

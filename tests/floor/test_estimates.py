@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.floor.approval import Asked
+from pitboss.floor.decision import Asked
 from pitboss.floor.estimates import study_work
 from pitboss.floor.jobs import Job, Work
 from pitboss.floor.offers import as_json, offer_from_json, offers_of

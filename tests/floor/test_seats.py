@@ -7,7 +7,7 @@ import pytest
 
 from flows.parts import Part, after_effects, until_patching
 from pitboss.errors import BadInput
-from pitboss.floor.approval import Asked, Decision
+from pitboss.floor.decision import Asked, Decision
 from pitboss.floor.estimates import study_work
 from pitboss.floor.headroom import Limits
 from pitboss.floor.limits import FILE, limits_of, read_limits, write_limits
