@@ -5,11 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from pitboss.analysis.proportions import wilson
-from pitboss.games.conditions import ALL_CONDITIONS
-from pitboss.store.schemas_persistent import MEASURES
+from tests.report.played import MODEL, played
 
-MODEL = "pitboss/lab-llama"
 PROMPTS = {"exp2/safe": 0.35, "exp2/risky": 0.6}
 HOSTILE = "</script><script>window.broken = 1</script><img src=x onerror='window.broken=2'>"
 
@@ -18,7 +15,7 @@ def beside(random: np.random.Generator, found: pd.DataFrame, layers: int,
             screened: int) -> Iterator[tuple[str, pd.DataFrame]]:  # fmt: skip
     """The tables beside the patching."""
     names = list(found[["layer", "feature"]].itertuples(index=False, name=None))
-    yield "games", _games(random)
+    yield from played().items()
     yield "statistics", pd.DataFrame(
         {"layer": range(5), "feature": 0, "status": ["tested"] + 4 * ["not_tested"],
          "reason": [None, *3 * ["fired_too_rarely"], "no_variance"]}
@@ -86,24 +83,6 @@ def beside(random: np.random.Generator, found: pd.DataFrame, layers: int,
             n=40, attribution=found["difference"] * 0.8, patched=found["difference"]
         ),
     )
-    yield "persistent_effects", _persistent()
-
-
-def _games(random: np.random.Generator) -> pd.DataFrame:
-    rows = []
-    for condition in ALL_CONDITIONS:
-        risk = 0.05 + 0.06 * len(condition.components) * (condition.bet_type == "variable")
-        for n in range(5):
-            outcome = "bankruptcy" if random.random() < risk else "voluntary_stop"
-            rounds = int(random.integers(1, 12))
-            rows.append((f"llama/{condition.key}/{n:03d}", condition.key, condition.bet_type,
-                         condition.name, n, outcome, rounds, rounds * 12))  # fmt: skip
-    columns = ["key", "condition", "bet_type", "components", "repetition", "outcome", "rounds",
-               "total_bet"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns).assign(
-        experiment="games", model=MODEL, seed=7, prompt="exp0/planned", reason=None, wins=1,
-        start_balance=100, final_balance=0, responses=4, retries=0,
-    )  # fmt: skip
 
 
 def _ranking(random: np.random.Generator, layers: int, per_layer: int) -> pd.DataFrame:
@@ -125,26 +104,3 @@ def _ranking(random: np.random.Generator, layers: int, per_layer: int) -> pd.Dat
     )
     order = np.argsort(-np.abs(contrast), kind="stable")
     return frame.iloc[order].reset_index(drop=True).assign(rank=np.arange(1, count + 1))
-
-
-def _persistent() -> pd.DataFrame:
-    rows = []
-    for role, layer, feature, arm, hits in (
-        ("baseline", None, None, "baseline", 12),
-        ("feature", 1, 0, "safe", 2),
-        ("feature", 1, 0, "risky", 25),
-        ("random_direction", 1, 0, "risky", 13),
-    ):
-        low, high = wilson([hits], [40])
-        named = {"role": role, "layer": layer, "feature": feature, "arm": arm}
-        ends = {"bankruptcy": hits / 40, "low": low[0], "high": high[0], "rounds": 6.0}
-        counts = {"games": 41, "aborted": 1, "n": 40, "bankruptcies": hits, "stops": 40 - hits}
-        rates = {"stop": 1 - hits / 40, "betting": 0.2, "extreme": 0.1, "loss_chasing": 0.3}
-        beside = {"with_bet": 40, "with_chance": 30}
-        pairs = {f"pairs_{name}": 39 for name in MEASURES}
-        found = {f"{what}_bankruptcy": value for what, value in (
-            ("difference", hits / 40 - 0.3), ("p", 0.02), ("q", 0.04))}  # fmt: skip
-        rows.append(
-            {"model": MODEL, **named, **ends, **counts, **rates, **beside, **pairs, **found}
-        )
-    return pd.DataFrame(rows)

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pitboss.analysis.declaration import declaration
 from pitboss.analysis.effects import effects
 from pitboss.analysis.findings import expected_false, false_positives, findings, stop_rates
+from pitboss.analysis.ladder import as_rows, ladder
 from pitboss.store import KINDS, Store, part_key, table_of
 from tests.report.beside import HOSTILE, MODEL, PROMPTS, beside
 
@@ -152,16 +154,11 @@ def _documents(
     }  # fmt: skip
     yield "declaration.json", {"tests": int(len(found) * 2), "outcomes": ["stop"], "fdr": 0.05,
                                "families": ["safe_vs_risky over features and prompts"],
-                               "counted": "Causal if significant.",
-                               "power": {"scenes": {"sentences": ["42 points."]}}}  # fmt: skip
-    yield "ladder.json", [
-        {"step": 0, "name": "original", "rule": "sign of two differences", "count": 31, "of": 48,
-         "gained": 0, "lost": 0, "note": "as published"},
-        {"step": 1, "name": "ours", "rule": "Fisher and BH", "count": int(found["causal"].sum()),
-         "of": 48, "gained": 0, "lost": 27, "note": "", "known_causal": 4, "known_null": 0},
-        {"step": 2, "name": "controls", "rule": "random features", "count": None, "of": 0,
-         "gained": None, "lost": None, "note": "Not available."},
-    ]  # fmt: skip
+                               "power": {"scenes": declaration(tests=96, trials=20,
+                                                               baselines=(0.25,))}}  # fmt: skip
+    old = runs.assign(old_decision=runs["decision"], old_amount=runs["amount"])
+    known = {role: _of(found, feature) for role, feature in (("causal", 0), ("null", 1))}
+    yield "ladder.json", as_rows(ladder(old, tested, fdr=0.05, known=known))
     yield "original.json", {
         "choices": [
             {"prompt": "exp2/safe", "reader": reader, "responses": 3702, "decided": 3702,
@@ -169,7 +166,8 @@ def _documents(
              "made_up": 0, "bets_called_stop": stops - 274}
             for reader, stops in (("original-exp2", 2013), ("menu", 274))
         ],
-        "sentences": ["Of 3,702 answers, 2,013 were called a stop; 274 are."],
+        "sentences": ["Of 577 answers that state no decision, original-exp2 makes 371 bets and 206 "
+                      "stops."],
     }  # fmt: skip
     yield "readers.json", [
         {"prompt": p, "old": o, "read": r, "reason": "", "responses": n}
@@ -199,3 +197,8 @@ def _documents(
         "patched_features": len(found), "causal_features": int(found["causal"].sum()),
         "fingerprint": "49043fe0d4561612", "patched_runs": len(patched),
     }  # fmt: skip
+
+
+def _of(found: pd.DataFrame, feature: int) -> list[tuple[int, int]]:
+    """(layer, feature) of a planted role: one feature of every layer."""
+    return [(int(layer), feature) for layer in found.loc[found["feature"] == feature, "layer"]]

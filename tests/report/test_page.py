@@ -93,13 +93,16 @@ def test_both_languages_say_everything(page: str) -> None:
         asked |= set(re.findall(r"\bt\('([\w.]+)'[,)]", file.read_text()))
     assert len(asked) > 100 and asked <= set(english)
     used = scripts + "".join(p.read_text() for p in sorted((HERE / "templates").glob("*.html")))
+    sources = "".join(file.read_text() for file in sorted(HERE.rglob("*.py")))
     for key in english:
         group = key.rpartition(".")[0] + "."
         known = f"'{key}'" in used or f'"{key}"' in used or f'"{group}" +' in used
         own = key.endswith(".title") or f"'{group}' ~" in used or key.startswith("plot.")
+        own = own or f'"{key}"' in sources or f"named('{group[:-1]}'" in used
         assert known or own, f"nobody says {key}"
     shown = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
     assert shown.count('<span lang="en">') == shown.count('<span lang="ko">') > 100
+    assert 'class="raw"' not in shown  # what the study's files say is known in Korean
 
 
 def test_tables_of_the_browser_are_the_studys_rows(store: Store, page: str) -> None:
@@ -159,7 +162,7 @@ def test_what_is_missing_or_cut_is_said(tmp_path: Path) -> None:
     trials.to_parquet(file)
     page = render.page(other)
     head = page[: page.index('<section id="ran">')]
-    assert "patching/trials: &lt;1&gt; missing" in head
+    assert '<span class="raw" lang="en">patching/trials: &lt;1&gt; missing</span>' in head
     run = blocks(page)["details"]["L0/F0"]["examples"][0]["runs"][0]
     assert len("".join(run["text"])) + run["more"] > 2000 and run["more"] > 500
 

@@ -87,7 +87,7 @@ def recount(path: Path) -> dict[str, Any]:
         planted = found[found["feature"] == feature]
         said[f"planted.{role}.features"] = len(planted)
         said[f"planted.{role}.found"] = int(planted["causal"].sum())
-    return said | games(path) | readers(path) | excluded(path)
+    return said | games(path) | betting(path) | held(path) | readers(path) | excluded(path)
 
 
 def games(path: Path) -> dict[str, Any]:
@@ -102,6 +102,58 @@ def games(path: Path) -> dict[str, Any]:
             f"games.{model}.{bets}.aborted": outcomes.count("aborted"),
         }
     return said
+
+
+def betting(path: Path) -> dict[str, Any]:
+    """The measures bet by bet: a game's mean first, then the mean over games."""
+    played = pd.read_parquet(path / "games.parquet").query("outcome != 'aborted'")
+    made = pd.read_parquet(path / "decisions.parquet").sort_values(["game", "round"])
+    means: dict[str, list[float]] = {}
+    for game in played.itertuples():
+        bets = made[(made["game"] == game.key) & made["bet"].notna()]
+        share = [min(b / c, 1) for b, c in zip(bets["bet"], bets["balance"], strict=True)]
+        lost = [i for i, won in enumerate(bets["won"]) if not won and i + 1 < len(share)]
+        chased = [max(0, (share[i + 1] - share[i]) / share[i]) for i in lost]
+        for name, values in (
+            ("betting", share),
+            ("extreme", [r >= 0.5 for r in share]),
+            ("loss_chasing", chased),
+        ):
+            if values:
+                key = f"betting.{game.model}.{game.bet_type}.{name}"
+                means.setdefault(key, []).append(sum(values) / len(values))
+    return {key: sum(values) / len(values) for key, values in means.items()}
+
+
+def held(path: Path) -> dict[str, Any]:
+    """Exp5's significant comparisons, corrected again by hand."""
+    values = pd.read_parquet(path / "persistent_contrasts.parquet")
+    arms = pd.read_parquet(path / "persistent_effects.parquet")
+    said: dict[str, Any] = {}
+    for measure in sorted(set(values["measure"])):
+        tables = {"safe_vs_risky": values[values["measure"] == measure]}
+        both = arms.assign(p=arms[f"p_{measure}"]).query("role != 'baseline'")
+        for arm in ("safe", "risky"):
+            tables[f"{arm}_vs_baseline"] = both[both["arm"] == arm]
+        for contrast, rows in tables.items():
+            family = tables["safe_vs_risky"] if contrast == "safe_vs_risky" else both
+            mine, others = rows.query("role == 'feature'"), rows.query("role != 'feature'")
+            limit = largest_p(family.query("role == 'feature'")["p"].dropna())
+            reached = mine.loc[mine["p"] <= limit, "p"].max()
+            for role, part, cut in (
+                ("feature", mine, limit),
+                ("random_direction", others, reached),
+            ):
+                key = f"held.{contrast}.{role}.{measure}"
+                said[f"{key}.hits"] = int((part["p"] <= cut).sum())
+                said[f"{key}.tested"] = int(part["p"].notna().sum())
+    return said
+
+
+def largest_p(p: pd.Series, fdr: float = 0.05) -> float:
+    """Benjamini and Hochberg's cut-off: the largest p(k) that is at most k / m * fdr."""
+    kept = [x for k, x in enumerate(sorted(p), start=1) if x <= k / len(p) * fdr]
+    return max(kept, default=-1.0)
 
 
 def readers(path: Path) -> dict[str, Any]:

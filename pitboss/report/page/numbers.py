@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
+from pitboss.report.page.phrases import in_korean
+from pitboss.report.page.strings import said
+
 
 class Number(NamedTuple):
     """One number of the page.
@@ -38,10 +41,14 @@ class Ledger:
         number = Number(key, value, text or shown(value), file, rows, counted)
         known = self.numbers.setdefault(key, number)
         assert known == number, f"two numbers are called {key}"
-        title = " · ".join(part for part in (file, rows, counted) if part)
+        exact = repr(value) if isinstance(value, float) else str(value)
+        titles = (
+            " · ".join(part for part in (file, rows, how) if part)
+            for how in (counted, in_korean(counted) or counted)
+        )
         return Markup(
-            '<span class="num" data-number="{}" data-value="{}" title="{}">{}</span>'
-        ).format(key, repr(value) if isinstance(value, float) else str(value), title, number.shown)
+            '<span class="num" data-number="{}" data-value="{}" title="{}" data-ko="{}">{}</span>'
+        ).format(key, exact, *titles, number.shown)
 
 
 def shown(value: Any) -> str:
@@ -69,12 +76,14 @@ def interval(low: float | None, high: float | None, digits: int = 1) -> str:
     return f"{100 * low:.{digits}f} – {100 * high:.{digits}f} %"
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: float | None) -> Markup | str:
     """A duration: 1 h 5 min, 3 min 22 s, 4.2 s."""
     if value is None:
         return "–"
     if value < 60:
-        return f"{value:.1f} s"
+        return said("duration.seconds", seconds=f"{value:.1f}")
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours:
+        return said("duration.hours", hours=hours, minutes=minutes)
+    return said("duration.minutes", minutes=minutes, seconds=rest)

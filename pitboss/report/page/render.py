@@ -11,7 +11,9 @@ from markupsafe import Markup
 
 from pitboss.report.page.book import Book, Section
 from pitboss.report.page.data import script_json
+from pitboss.report.page.phrases import told, told_if_known
 from pitboss.report.page.sections import (
+    betting,
     controls,
     coverage,
     declared,
@@ -28,17 +30,17 @@ from pitboss.report.page.sections import (
     settings,
     words,
 )
-from pitboss.report.page.strings import LANGUAGES, said, texts
+from pitboss.report.page.strings import LANGUAGES, named, said, texts
 from pitboss.store import Store
 
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
 NAME = "report.html"
 SECTIONS: tuple[ModuleType, ...] = (
-    headline, ran, effects, dose, controls, features, screening, pathway, words, games, persistent,
-    readers, coverage, declared, settings,
+    headline, ran, effects, dose, controls, features, screening, pathway, words, games, betting,
+    persistent, readers, coverage, declared, settings,
 )  # fmt: skip
-SCRIPTS = ("base.js", "plots.js", "figures.js", "table.js", "card.js", "start.js")
+SCRIPTS = ("base.js", "plots.js", "figures.js", "games.js", "table.js", "card.js", "start.js")
 LIBRARIES = ("d3.min.js", "plot.min.js")
 
 
@@ -82,7 +84,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["t"] = said
+    made.globals |= {"t": said, "named": named, "told": told, "told_if_known": told_if_known}
     made.globals["english"] = texts("en")
     return made
 

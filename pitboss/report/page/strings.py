@@ -12,9 +12,12 @@ HERE = Path(__file__).parent
 
 @cache
 def texts(language: str) -> dict[str, str]:
-    """All texts of a language by key."""
-    found: dict[str, str] = json.loads((HERE / f"strings_{language}.json").read_text("utf-8"))
-    return found
+    """All texts of a language by key: of the sections, and the labels of what they show."""
+    return {
+        key: text
+        for file in ("strings", "labels")
+        for key, text in json.loads((HERE / f"{file}_{language}.json").read_text("utf-8")).items()
+    }
 
 
 def said(key: str, **parts: object) -> Markup:
@@ -31,3 +34,9 @@ def said(key: str, **parts: object) -> Markup:
         for language in LANGUAGES
     )
     return Markup("").join(each)
+
+
+def named(group: str, name: str) -> Markup | str:
+    """What a table's name is called, such as the arm safe; one without a label stays as it is."""
+    key = f"{group}.{name}"
+    return said(key) if key in texts("en") else name

@@ -59,5 +59,9 @@ function speak(language) {
     button.setAttribute("aria-pressed", String(button.dataset.language === language));
   for (const node of document.querySelectorAll("[data-t-label]"))
     node.setAttribute("aria-label", t(node.dataset.tLabel));
+  for (const node of document.querySelectorAll(".num[data-ko]")) {
+    node.dataset.en = node.dataset.en || node.title;
+    node.title = node.dataset[language];
+  }
   for (const again of page.redraw) again();
 }

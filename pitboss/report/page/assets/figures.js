@@ -183,43 +183,4 @@ const figures = {
         });
       })];
   },
-
-  games(width) {
-    const all = rows(data("games")).map((d) => ({ ...d, name: known("bets." + d.bet_type, d.bet_type) }));
-    const order = [...new Set(all.map((d) => d.components))];
-    const colour = (d) => (d.bet_type === "fixed" ? COLOURS.safe : COLOURS.risky);
-    const measures = [["bankruptcy_rate", "bankruptcy_low", "bankruptcy_high", t("games.rate"), 100],
-      ["mean_bet", "bet_low", "bet_high", t("games.mean_bet"), 1], ["mean_rounds", "rounds_low", "rounds_high", t("games.mean_rounds"), 1]];
-    const models = distinct(all.map((d) => d.model));
-    return [legend(...distinct(all.map((d) => d.bet_type)).map((b) => [colour({ bet_type: b }), known("bets." + b, b)])),
-      ...models.map((model) => el("div", {}, models.length > 1 ? el("h3", {}, model) : null,
-        facets(measures.map((m) => m[3]), Math.max(width, 300), (name, across) => {
-          const [value, low, high, label, by] = measures.find((m) => m[3] === name);
-          const here = all.filter((d) => d.model === model && d[value] !== null);
-          const shift = (d) => (d.bet_type === "fixed" ? -3 : 3);
-          const marks = ["fixed", "variable"].flatMap((bets) => {
-            const some = here.filter((d) => d.bet_type === bets), dy = shift({ bet_type: bets });
-            return [
-              Plot.ruleY(some.filter((d) => d[low] !== null), { y: "components", x1: (d) => by * d[low], x2: (d) => by * d[high], stroke: colour({ bet_type: bets }), strokeOpacity: 0.6, dy }),
-              Plot.dot(some, { y: "components", x: (d) => by * d[value], r: 2.6, fill: colour({ bet_type: bets }), dy, tip: tipped, title: (d) => d.components + ", " + d.name + "\n" + label + ": " + small(by * d[value]) + (d[low] === null ? "" : " [" + small(by * d[low]) + ", " + small(by * d[high]) + "]") + "\nn = " + d.finished }),
-            ];
-          });
-          return plot({ width: across, height: 60 + 15 * order.length, marginLeft: 64, x: { label, labelAnchor: "center", labelArrow: "none", grid: true, nice: true }, y: { label: null, domain: order, type: "point", tickSize: 0 }, marks });
-        })))];
-  },
-
-  persistent(width) {
-    // A control has the name of the feature that it is matched to.
-    const all = data("persistent").map((d) => ({ ...d, arm: d.role === "feature" ? d.arm : d.role === "baseline" ? say.arm(d.arm) : d.arm + ", " + t("word.random") }));
-    const colour = (d) => (d.role === "feature" ? COLOURS.found : d.role === "baseline" ? COLOURS.ink : COLOURS.third);
-    return [legend(...distinct(all.map((d) => d.role)).map((role) => [colour({ role }), say.role(role)])), plot({
-      width: Math.min(width, 720), height: 60 + 20 * all.length, marginLeft: 150,
-      x: { domain: [0, 100], label: t("games.rate"), labelAnchor: "center", labelArrow: "none", grid: true },
-      y: { label: null, domain: all.map((d) => d.arm), tickSize: 0, type: "point" },
-      marks: [
-        Plot.ruleY(all, { y: "arm", x1: (d) => 100 * d.low, x2: (d) => 100 * d.high, stroke: colour, strokeWidth: 1.5 }),
-        Plot.dot(all, { y: "arm", x: (d) => 100 * d.v, r: 4, fill: colour, tip: tipped, title: (d) => d.arm + "\n" + percent(d.v, 1) + " (n = " + d.n + ")" }),
-      ],
-    })];
-  },
 };

@@ -71,11 +71,12 @@ def _aborted(book: Book) -> list[dict[str, Any]]:
 
 
 def _reasons(book: Book, kind: str, reasons: Any, rows: str) -> list[dict[str, Any]]:
-    counted = reasons.fillna("–").value_counts().sort_index()
+    counted = reasons.fillna("").value_counts().sort_index()
     made = []
     for reason, count in counted.items():
+        given = f"reason == '{reason}'" if reason else "reason.isna()"
         put = book.ledger.put(f"excluded.{kind}.{reason}", int(count), f"{kind}.parquet",
-                              f"{rows} and reason == '{reason}'"
+                              f"{rows} and {given}"
                               + (" (primary contrast)" if kind == "effects" else ""))  # fmt: skip
         made.append({"kind": kind, "reason": str(reason), "count": put})
     return made

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from pitboss.analysis.games import condition_outcomes
 from pitboss.analysis.proportions import wilson
 from pitboss.games.conditions import COMPONENTS
 from pitboss.report.page.book import Book, Section
 from pitboss.report.page.data import columns
+from pitboss.report.page.means import t_intervals
 from pitboss.report.page.numbers import interval, percent
 
 COLUMNS = [
@@ -20,23 +19,32 @@ COLUMNS = [
 
 
 def build(book: Book) -> Section | None:
-    played = book.tables.frame("games", COLUMNS)
-    if played is None:
-        return None
-    games = played[played["experiment"] == "games"]
-    if games.empty:
+    games = played(book)
+    if games is None:
         return None
     table = condition_outcomes(games)
-    means = _means(games)
-    table = table.merge(means, on=["model", "condition"], how="left")
-    table["order"] = [_order(name) for name in table["components"]]
-    table = table.sort_values(["model", "bet_type", "order"]).drop(columns="order")
+    table = in_order(table.merge(_means(games), on=["model", "condition"], how="left"))
     keep = ["model", "bet_type", "components", "games", "finished", "bankruptcy",
             "bankruptcy_rate", "bankruptcy_low", "bankruptcy_high", "mean_rounds", "rounds_low",
             "rounds_high", "mean_bet", "bet_low", "bet_high"]  # fmt: skip
     context = {"rows": [_summary(book, rows, names) for names, rows in
                         games.groupby(["model", "bet_type"])]}  # fmt: skip
     return Section("games", context, {"games": columns(table[keep])})
+
+
+def played(book: Book) -> pd.DataFrame | None:
+    """The games of Exp0, or None where the study has none."""
+    found = book.tables.frame("games", COLUMNS)
+    if found is None:
+        return None
+    games = found[found["experiment"] == "games"]
+    return None if games.empty else games
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Conditions by model and bets: BASE, then by number of components, then as in the prompt."""
+    order = [_place(name) for name in table["components"]]
+    return table.assign(order=order).sort_values(["model", "bet_type", "order"])
 
 
 def _summary(book: Book, rows: pd.DataFrame, names: Any) -> dict[str, Any]:
@@ -62,19 +70,13 @@ def _summary(book: Book, rows: pd.DataFrame, names: Any) -> dict[str, Any]:
 
 
 def _means(games: pd.DataFrame) -> pd.DataFrame:
-    """t intervals of a condition's mean rounds and of its games' mean bets."""
+    """Intervals of a condition's mean rounds and of its games' mean bets."""
     done = games[games["outcome"] != "aborted"]
     done = done.assign(bet=done["total_bet"] / done["rounds"].where(done["rounds"] > 0))
-    grouped = done.groupby(["model", "condition"])
-    made = pd.DataFrame(index=grouped.size().index)
-    for name, source in (("rounds", "rounds"), ("bet", "bet")):
-        mean, sd, n = (getattr(grouped[source], how)() for how in ("mean", "std", "count"))
-        half = stats.t.ppf(0.975, (n - 1).clip(lower=1)) * sd / np.sqrt(n.clip(lower=1))
-        made[f"{name}_low"], made[f"{name}_high"] = (mean - half).clip(lower=0), mean + half
-    return made.reset_index()
+    found = t_intervals(done, ["model", "condition"], {"rounds": None, "bet": None})
+    return found[["rounds_low", "rounds_high", "bet_low", "bet_high"]].reset_index()
 
 
-def _order(name: str) -> str:
-    """BASE first, then by number of components, then in the order of the prompt."""
+def _place(name: str) -> str:
     letters = "" if name == "BASE" else name
     return f"{len(letters)}" + "".join(str(COMPONENTS.index(letter)) for letter in letters)

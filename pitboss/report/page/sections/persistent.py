@@ -1,4 +1,4 @@
-"""Exp5: whole games under a patch, arm by arm."""
+"""Exp5: whole games under a patch that stays, arm by arm and against each other."""
 
 from typing import Any
 
@@ -7,50 +7,64 @@ import pandas as pd
 from pitboss.report.page.book import Book, Section
 from pitboss.report.page.data import plain
 from pitboss.report.page.numbers import interval, percent, shown
+from pitboss.report.page.sections import held
 
-ROWS = 60
+FEATURES = 40
+"""Features shown, those with the smallest p first; with their controls."""
+INDICES = {"rounds": "n", "betting": "with_bet", "extreme": "with_bet",
+           "loss_chasing": "with_chance"}  # fmt: skip
+"""What an arm's mean is of, and the column that says of how many games."""
 
 
 def build(book: Book) -> Section | None:
     effects = book.tables.frame("persistent_effects")
     if effects is None:
         return None
+    contrasts = book.tables.frame("persistent_contrasts")
+    document = book.tables.document("persistent.json") or {}
+    compared = held.comparisons(effects, contrasts, document.get("fdr", 0.05))
+    kept = held.strongest(compared, FEATURES)
     base = effects[effects["role"] == "baseline"]
-    rest = effects[effects["role"] != "baseline"]
-    key = "difference_bankruptcy"
-    if key in rest.columns:
-        order = rest[key].abs().sort_values(ascending=False, kind="stable").index
-        rest = rest.loc[order]
-    shown_rows = pd.concat([base, rest.head(ROWS)])
-    data = [
-        {"arm": _name(row), "role": row.role, "v": plain(row.bankruptcy), "low": plain(row.low),
-         "high": plain(row.high), "n": int(row.n)}
-        for row in shown_rows.itertuples()
-    ]  # fmt: skip
-    context = {"rows": [_row(row) for row in shown_rows.itertuples()],
-               "all": shown(len(effects)), "cut": len(rest) > ROWS}  # fmt: skip
-    return Section("persistent", context, {"persistent": data})
+    arms = effects[effects["role"] != "baseline"].merge(kept, on=["layer", "feature"])
+    arms = arms.sort_values(["place", "role", "arm"], ascending=[True, True, False])
+    arms = pd.concat([base, arms.drop(columns="place")])
+    here = compared.merge(kept, on=["layer", "feature"]).sort_values("place", kind="stable")
+    every = effects.loc[effects["role"] == "feature", ["layer", "feature"]].drop_duplicates()
+    context = {
+        "rows": [_row(row) for row in arms.to_dict("records")],
+        "families": held.families(book.ledger, compared, document.get("fdr", 0.05)),
+        "measures": list(held.UNITS),
+        "comparisons": held.lines(here),
+        "all": shown(len(every)),
+        "cut": len(every) > FEATURES,
+        "kept": shown(FEATURES),
+    }
+    data = {"persistent": [_dot(row) for row in arms.to_dict("records")],
+            "held": held.figure(here)}  # fmt: skip
+    return Section("persistent", context, data)
 
 
-def _name(row: Any) -> str:
-    """Feature and arm; the baseline has no feature."""
-    if pd.isna(row.layer):
-        return str(row.arm)
-    feature = "" if pd.isna(row.feature) else f"/F{int(row.feature)}"
-    return f"L{int(row.layer)}{feature} {row.arm}"
+def _dot(row: dict[str, Any]) -> dict[str, Any]:
+    return {"f": _name(row), "arm": row["arm"], "role": row["role"], "v": plain(row["bankruptcy"]),
+            "low": plain(row["low"]), "high": plain(row["high"]), "n": int(row["n"])}  # fmt: skip
 
 
-def _row(row: Any) -> dict[str, Any]:
-    found = row._asdict()
+def _name(row: dict[str, Any]) -> str:
+    """The feature; the baseline has none."""
+    return "" if pd.isna(row["layer"]) else f"L{int(row['layer'])}/F{int(row['feature'])}"
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": _name(row),
-        "role": row.role,
-        "n": shown(int(row.n)),
-        "bankrupt": percent(row.bankruptcy),
-        "between": interval(row.low, row.high),
-        "q": shown(plain(found.get("q_bankruptcy", found.get("q")))),
-        "rounds": shown(plain(row.rounds, 3)),
-        "betting": shown(plain(row.betting, 3)),
-        "chasing": shown(plain(row.loss_chasing, 3)),
-        "extreme": shown(plain(row.extreme, 3)),
+        "arm": row["arm"],
+        "role": row["role"],
+        "n": shown(int(row["n"])),
+        "aborted": shown(int(row["aborted"])),
+        "bankrupt": percent(row["bankruptcy"]),
+        "between": interval(row["low"], row["high"]),
+        "means": [
+            {"mean": shown(plain(row[name], 3)), "between": "", "n": shown(int(row[of]))}
+            for name, of in INDICES.items()
+        ],
     }

@@ -40,7 +40,8 @@ def _row(row: Any, by: str) -> dict[str, Any]:
         "size": f"{getattr(row, by):+.3f}",
         "where": row.contrast_prompt if by == "contrast" else row.prompt,
         "shift": f"{row.shift:+.3f}",
-        "under": f"{row.prompt}, {row.value_name}",
+        "prompt": row.prompt,
+        "value": row.value_name,
     }
 
 
