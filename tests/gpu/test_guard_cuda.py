@@ -4,17 +4,15 @@ The tenant is a process of its own. It must never meet an out-of-memory error; t
 must shrink, leave the GPU, and come back; and no bit of a row may change.
 """
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 import torch
 
+from bench.floor_tenant import STEP, Program
 from bench.shapes import random_llama_8b
 from pitboss.engine import Engine, Generation, Sampling
 from pitboss.engine.memory import CONTEXT, Plan, need
@@ -24,56 +22,17 @@ from pitboss.floor.watcher import Watcher
 from pitboss.models.loading import LoadedModel
 from tests.gpu.small import rows_of, small
 
-ROOT = Path(__file__).parents[2]
 RESERVE = 4 * 10**9
-STEP = 10**9
 SAMPLED = Sampling(0.9, 50, 0.9, 20)
 PLAN = Plan(width=128, prompt_capacity=128, token_capacity=1024, prefixes=2)
 SLOTS = 256
-TENANT = """
-import sys, torch
-held = []
-torch.empty(1, device="cuda")
-print("ready", flush=True)
-for line in sys.stdin:
-    steps = int(line)
-    if steps < 0:
-        held.clear()
-        torch.cuda.empty_cache()
-    for _ in range(max(steps, 0)):
-        held.append(torch.empty(10**9, dtype=torch.uint8, device="cuda").fill_(1))
-    torch.cuda.synchronize()
-    print("holds", len(held), flush=True)
-"""
-
-
-class Tenant:
-    """Another program on the GPU, which takes a number of steps of memory or gives all back."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", TENANT],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self._line() == "ready"
-
-    def take(self, steps: int) -> None:
-        assert self.process.stdin is not None
-        print(steps, file=self.process.stdin, flush=True)
-        assert self._line().startswith("holds"), "the tenant ran out of memory"
-
-    def _line(self) -> str:
-        stream: IO[str] | None = self.process.stdout
-        assert stream is not None
-        return stream.readline().strip()
 
 
 @pytest.fixture
-def tenant() -> Iterator[Tenant]:
-    made = Tenant()
+def tenant() -> Iterator[Program]:
+    made = Program()
     yield made
-    made.process.kill()
-    made.process.wait()
+    made.leave()
 
 
 def free() -> int:
@@ -145,7 +104,7 @@ def test_an_engine_that_is_away_leaves_nothing_but_the_context() -> None:
     assert torch.cuda.memory_allocated() < 1.1 * before
 
 
-def test_a_growing_tenant_makes_the_guard_shrink_park_and_return(tenant: Tenant) -> None:
+def test_a_growing_tenant_makes_the_guard_shrink_park_and_return(tenant: Program) -> None:
     loaded = random_llama_8b()
     rows = rows_of(loaded, 400, SAMPLED)
     expected = engine(loaded, None).run(rows)
