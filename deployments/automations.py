@@ -6,6 +6,7 @@ One that an operator switched off stays off.
 
 import sys
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.actions import PauseWorkPool, ResumeWorkPool
@@ -68,9 +69,22 @@ def ensure_automations(client: SyncPrefectClient) -> dict[str, str]:
         if _shape(found) == _shape(automation):
             done[automation.name] = "unchanged"
             continue
-        client.update_automation(found.id, automation.model_copy(update={"enabled": found.enabled}))
+        update_automation(client, found.id, automation, enabled=found.enabled)
         done[automation.name] = "updated"
     return done
+
+
+def update_automation(
+    client: SyncPrefectClient, id: UUID, automation: AutomationCore, *, enabled: bool
+) -> None:
+    """Replace an automation on the server.
+
+    Prefect's client sends only the fields that somebody set, no defaults. Without its `type` the
+    server takes the pause of a pool for the start of a deployment, and without `enabled` it leaves
+    the automation on or off as it was. So here every field is set.
+    """
+    every = automation.model_dump(mode="json", exclude={"owner_resource"})
+    client.update_automation(id, AutomationCore.model_validate(every | {"enabled": enabled}))
 
 
 def _shape(automation: AutomationCore) -> dict[str, Any]:

@@ -12,20 +12,19 @@ from pydantic import Field
 
 from flows.parameters import SurveyPath
 from pitboss.floor.folder import HISTORY
-from pitboss.floor.headroom import Limits, Standing, Step, step
+from pitboss.floor.headroom import LOW, RESTORED, Limits, Standing, Step, step
 from pitboss.floor.history import remember
 from pitboss.floor.limits import read_limits
-from tasks.floor import (
+from tasks.floor import floor_folder, look, show_floor
+from tasks.policies import FLOW
+from tasks.pools import (
     Lane,
     announce_headroom,
-    floor_folder,
     lanes,
-    look,
     read_standings,
-    show_floor,
+    why_no_automation,
     write_standings,
 )
-from tasks.policies import FLOW
 
 Gigabytes = Annotated[float, Field(gt=0, le=10_000)]
 # An automation acts within a second or two; what it did is recorded in the same look.
@@ -100,8 +99,11 @@ def settle(client: SyncPrefectClient, seen: list[Lane], moved: dict[str, Step]) 
             if now[pool] == paused:
                 get_run_logger().info("%s is %s", pool, "paused" if paused else "open again")
                 del waiting[pool]
-    for pool in waiting:
+    for pool, paused in waiting.items():
         get_run_logger().warning(
-            "%s did not follow the event; is its automation on? It is said again next time.", pool
+            "%s is not %s: %s It is said again at the next look.",
+            pool,
+            "paused" if paused else "open again",
+            why_no_automation(client, LOW if paused else RESTORED),
         )
     return [replace(lane, paused=now[lane.pool]) for lane in seen]

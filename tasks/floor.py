@@ -1,27 +1,21 @@
-"""The floor as flows see it: surveys, what is asked about them, and the pools of the GPUs."""
+"""The floor as flows see it: surveys, what is asked about them, and how they are shown."""
 
-import json
-import os
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
-from prefect.events import emit_event
-from prefect.exceptions import ObjectNotFound
 
-from pitboss.errors import BadInput
-from pitboss.floor.approval import FOLDER, Asked, fingerprint, require
-from pitboss.floor.changes import room_for_us
+from pitboss.floor.approval import fingerprint, require
+from pitboss.floor.decision import FOLDER, Asked
 from pitboss.floor.estimates import study_work
 from pitboss.floor.folder import HISTORY, PILOTS
 from pitboss.floor.folder import floor_folder as folder_of_the_floor
 from pitboss.floor.gpus import Survey
-from pitboss.floor.headroom import AUTOMATIC, Limits, Standing, Step
+from pitboss.floor.headroom import Limits, Standing
 from pitboss.floor.history import growths, recall
 from pitboss.floor.limits import limits_of, write_limits
 from pitboss.floor.offers import offers_of
@@ -35,13 +29,12 @@ from pitboss.report.canvas import markdown_image
 from pitboss.report.floor import floor_rows, gb, room_picture
 from pitboss.report.tables import markdown_table
 from pitboss.store import Store
-from pitboss.store.documents import json_bytes
 from pitboss.studies.model import Study
 from tasks.artifacts import never_fails, show_markdown
+from tasks.pools import Lane
 from tasks.study import inside, open_results
 
 FLOORS = "studies/floors/"
-STANDINGS = "watch.json"
 ARTIFACT = "floor"
 VERSIONS_KEPT = 48
 SHOWN = timedelta(days=2)
@@ -137,84 +130,6 @@ def approved(study: Study) -> Study:
     return seats
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """A GPU and the work pool that runs on it.
-
-    Attributes:
-        room: Bytes that others leave, whether or not we use them now.
-    """
-
-    gpu: int
-    pool: str
-    pool_id: UUID
-    paused: bool
-    room: int
-
-
-def lanes(client: SyncPrefectClient, survey: Survey) -> list[Lane]:
-    """The GPUs of a survey that have a pool on this server."""
-    found = []
-    for gpu in survey.gpus:
-        try:
-            pool = client.read_work_pool(f"gpu-{gpu.index}")
-        except ObjectNotFound:
-            continue  # not one of the GPUs that floor.toml names
-        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, room_for_us(gpu, survey)))
-    return found
-
-
-def announce_headroom(lane: Lane, taken: Step, limits: Limits) -> None:
-    """Emit the event about a pool's GPU; automations and notifications follow it."""
-    assert taken.event is not None
-    emit_event(
-        event=taken.event,
-        resource={
-            "prefect.resource.id": f"prefect.work-pool.{lane.pool_id}",
-            "prefect.resource.name": lane.pool,
-            "pitboss.gpu": str(lane.gpu),
-            AUTOMATIC: "yes" if taken.automatic else "no",
-        },
-        payload={
-            "room_gb": gb(lane.room),
-            "low_gb": gb(limits.low),
-            "restored_gb": gb(limits.restored),
-        },
-    )
-    print(
-        f"{taken.event}: others leave {gb(lane.room)} GB on GPU {lane.gpu} "
-        f"(limits {gb(limits.low)} and {gb(limits.restored)} GB)"
-        + ("" if taken.automatic else f"; {lane.pool} stays as a person left it")
-    )
-
-
-def read_standings(folder: Path) -> dict[str, Standing]:
-    """Where each pool stood after the last look; empty before the first.
-
-    Raises:
-        BadInput: The file is damaged.
-    """
-    path = folder / STANDINGS
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {pool: Standing(standing) for pool, standing in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError) as error:
-        raise BadInput(
-            f"What the watch remembers cannot be read: {error}",
-            where=str(path),
-            next="Remove the file, and resume by hand the pools that it had paused.",
-        ) from error
-
-
-def write_standings(folder: Path, standings: Mapping[str, Standing]) -> None:
-    """Replace the file in one step."""
-    temporary = (folder / STANDINGS).with_suffix(".tmp")
-    temporary.write_bytes(json_bytes({name: str(value) for name, value in standings.items()}))
-    os.replace(temporary, folder / STANDINGS)
-
-
 def show_floor(
     survey: Survey,
     seen: Sequence[Lane],
@@ -260,7 +175,8 @@ def _limits_shown(limits: Mapping[int, Limits], pools: Container[int]) -> list[i
 
 def _state(lane: Lane, standing: Standing) -> str:
     if not lane.paused:
-        return "open, room short" if standing is Standing.OPERATORS else "open"
+        asked = "**open, although its room is short**" if standing is Standing.PAUSING else "open"
+        return "open, room short" if standing is Standing.OPERATORS else asked
     if standing in (Standing.PAUSED, Standing.RESUMING, Standing.PAUSING):
         return "**paused: room short**"
     return "paused by a person"

@@ -10,17 +10,22 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.events.schemas.automations import Automation, AutomationCore
 
 from deployments.automations import ensure_automations, wanted
 from deployments.floor import Pool
 from deployments.pools import ensure_pools
+from flows import watch as watching
 from flows.watch import watch
 from pitboss.floor.headroom import Limits, Standing
 from pitboss.floor.limits import write_limits
 from tasks import study as study_tasks
-from tasks.floor import ARTIFACT, read_standings
+from tasks.floor import ARTIFACT
+from tasks.pools import read_standings
 
 POOL = "gpu-6"
+# What the UI sends of an automation that was edited.
+UPDATED = set(AutomationCore.model_fields) - {"owner_resource"}
 
 
 @pytest.fixture
@@ -50,17 +55,23 @@ def is_paused(client: SyncPrefectClient) -> bool:
     return client.read_work_pool(POOL).is_paused
 
 
-def look(tmp_path: Path, used_gb: float) -> str:
+def look(tmp_path: Path, used_gb: float, tries: int = 6) -> str:
     """One look at a floor on which somebody holds so much of GPU 6; where the pool stands then."""
     tenant = {"user": "m-soar", "command": "server", "memory_gb": used_gb}
     gpu = {"index": 6, "name": "A100", "total_gb": 81, "used_gb": used_gb, "tenants": [tenant]}
     (tmp_path / "floor.yaml").write_text(yaml.safe_dump({"host": "test", "gpus": [gpu]}))
-    for _ in range(6):  # an event that comes to nothing is said again at the next look
+    for _ in range(tries):  # an event that comes to nothing is said again at the next look
         watch(survey="floor.yaml", low_gb=35, restored_gb=40)
         standing = read_standings(tmp_path / "home" / "floor")[POOL]
         if standing not in (Standing.PAUSING, Standing.RESUMING):
             break
     return str(standing)
+
+
+def shown_now(client: SyncPrefectClient) -> str:
+    """The floor's artifact."""
+    looks = [a for a in client.read_artifacts() if a.key == ARTIFACT]
+    return str(max(looks, key=lambda artifact: artifact.created).data)
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 10) -> bool:
@@ -77,8 +88,7 @@ def test_a_short_room_pauses_the_pool_and_room_opens_it(
     assert look(tmp_path, 50) == "paused" and is_paused(client)
     assert look(tmp_path, 44) == "paused" and is_paused(client)  # between the limits
     assert look(tmp_path, 30) == "open" and not is_paused(client)
-    (shown,) = [a for a in client.read_artifacts() if a.key == ARTIFACT][:1]
-    text = str(shown.data)
+    text = shown_now(client)
     assert "m-soar" in text and "data:image/png;base64," in text and len(text) < 100_000
 
 
@@ -88,9 +98,7 @@ def test_an_approved_gpu_is_closed_by_the_margin_that_was_approved(
     write_limits(tmp_path / "home" / "floor", {6: Limits(55_000_000_000, 60_000_000_000)})
     assert look(tmp_path, 20) == "open" and not is_paused(client)
     assert look(tmp_path, 30) == "paused" and is_paused(client)  # 51 GB are enough elsewhere
-    looks = [a for a in client.read_artifacts() if a.key == ARTIFACT]
-    shown = max(looks, key=lambda artifact: artifact.created)
-    assert "55.0, 60.0 GB" in str(shown.data)
+    assert "55.0, 60.0 GB" in shown_now(client)
     assert look(tmp_path, 20) == "open" and not is_paused(client)
 
 
@@ -115,11 +123,37 @@ def test_automations_are_made_once_and_one_switched_off_stays_off(
 ) -> None:
     names = [automation.name for automation in wanted()]
     assert ensure_automations(client) == dict.fromkeys(names, "unchanged")
-    (found,) = client.read_automations_by_name(names[0])
-    changed = wanted()[0].model_copy(update={"enabled": False, "description": "by hand"})
-    client.update_automation(found.id, changed)
+    found = edited_by_hand(client)
+    client.pause_automation(found.id)
     assert ensure_automations(client)[names[0]] == "updated"
+    assert ensure_automations(client)[names[0]] == "unchanged"
     (after,) = client.read_automations_by_name(names[0])
     assert (after.enabled, after.description) == (False, wanted()[0].description)
-    client.delete_automation(found.id)  # other tests of this server need it as it was
+    client.delete_automation(found.id)
     assert ensure_automations(client)[names[0]] == "created"
+
+
+def test_an_automation_that_was_brought_up_to_date_and_off_and_on_acts_as_before(
+    client: SyncPrefectClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = edited_by_hand(client)
+    client.pause_automation(found.id)
+    ensure_automations(client)
+    with monkeypatch.context() as patience:
+        patience.setattr(watching, "SETTLE_SECONDS", 2.0)
+        assert look(tmp_path, 50, tries=1) == "pausing" and not is_paused(client)
+    assert "gpu-6 is not paused: its automation is switched off" in caplog.text
+    assert "**open, although its room is short**" in shown_now(client)
+    client.resume_automation(found.id)
+    assert look(tmp_path, 50) == "paused" and is_paused(client)
+
+
+def edited_by_hand(client: SyncPrefectClient) -> Automation:
+    """The automation that pauses pools, with a description that a person wrote in the UI."""
+    (found,) = client.read_automations_by_name(wanted()[0].name)
+    body = found.model_dump(mode="json", include=UPDATED) | {"description": "by hand"}
+    client.request("PUT", f"/automations/{found.id}", json=body).raise_for_status()
+    return found

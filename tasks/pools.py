@@ -1,0 +1,113 @@
+"""The GPUs' work pools as the watch sees them: are they paused, and what is said about them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events import emit_event
+from prefect.exceptions import ObjectNotFound
+
+from pitboss.errors import BadInput
+from pitboss.floor.changes import room_for_us
+from pitboss.floor.gpus import Survey
+from pitboss.floor.headroom import AUTOMATIC, Limits, Standing, Step
+from pitboss.report.floor import gb
+from pitboss.store.documents import json_bytes
+
+STANDINGS = "watch.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A GPU and the work pool that runs on it.
+
+    Attributes:
+        room: Bytes that others leave, whether or not we use them now.
+    """
+
+    gpu: int
+    pool: str
+    pool_id: UUID
+    paused: bool
+    room: int
+
+
+def lanes(client: SyncPrefectClient, survey: Survey) -> list[Lane]:
+    """The GPUs of a survey that have a pool on this server."""
+    found = []
+    for gpu in survey.gpus:
+        try:
+            pool = client.read_work_pool(f"gpu-{gpu.index}")
+        except ObjectNotFound:
+            continue  # not one of the GPUs that floor.toml names
+        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, room_for_us(gpu, survey)))
+    return found
+
+
+def announce_headroom(lane: Lane, taken: Step, limits: Limits) -> None:
+    """Emit the event about a pool's GPU; automations and notifications follow it."""
+    assert taken.event is not None
+    emit_event(
+        event=taken.event,
+        resource={
+            "prefect.resource.id": f"prefect.work-pool.{lane.pool_id}",
+            "prefect.resource.name": lane.pool,
+            "pitboss.gpu": str(lane.gpu),
+            AUTOMATIC: "yes" if taken.automatic else "no",
+        },
+        payload={
+            "room_gb": gb(lane.room),
+            "low_gb": gb(limits.low),
+            "restored_gb": gb(limits.restored),
+        },
+    )
+    print(
+        f"{taken.event}: others leave {gb(lane.room)} GB on GPU {lane.gpu} "
+        f"(limits {gb(limits.low)} and {gb(limits.restored)} GB)"
+        + ("" if taken.automatic else f"; {lane.pool} stays as a person left it")
+    )
+
+
+def why_no_automation(client: SyncPrefectClient, event: str) -> str:
+    """Why nothing followed an event, as far as the server's automations say."""
+    those = [
+        automation
+        for automation in client.read_automations()
+        if event in getattr(automation.trigger, "expect", ())
+    ]
+    if not those:
+        return "there is no automation for it; `make up` makes it."
+    if not any(automation.enabled for automation in those):
+        return "its automation is switched off; a person can switch it on in the UI."
+    return "its automation is on, but has not acted; `make up` brings it up to date."
+
+
+def read_standings(folder: Path) -> dict[str, Standing]:
+    """Where each pool stood after the last look; empty before the first.
+
+    Raises:
+        BadInput: The file is damaged.
+    """
+    path = folder / STANDINGS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {pool: Standing(standing) for pool, standing in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise BadInput(
+            f"What the watch remembers cannot be read: {error}",
+            where=str(path),
+            next="Remove the file, and resume by hand the pools that it had paused.",
+        ) from error
+
+
+def write_standings(folder: Path, standings: Mapping[str, Standing]) -> None:
+    """Replace the file in one step."""
+    temporary = (folder / STANDINGS).with_suffix(".tmp")
+    temporary.write_bytes(json_bytes({name: str(value) for name, value in standings.items()}))
+    os.replace(temporary, folder / STANDINGS)
