@@ -4,10 +4,11 @@ from prefect import flow
 
 from flows.parameters import ModelAlias, StudyPath, chosen, run_name
 from pitboss.experiments import games as experiment
+from pitboss.experiments.quality import Gate
 from tasks.artifacts import Progress
-from tasks.game import game_batch, game_outcomes
+from tasks.game import game_batch, game_outcomes, played
 from tasks.model import load_if_needed
-from tasks.policies import FLOW, unless_stored
+from tasks.policies import FLOW
 from tasks.study import begin
 
 
@@ -15,7 +16,8 @@ from tasks.study import begin
 def games(study: StudyPath = "studies/demo.yaml", model: ModelAlias = None) -> None:
     """Exp0: slot machine games of one model in the study's conditions.
 
-    Each batch of games is stored as one part; run again, finished batches are not played twice.
+    Each batch of games is stored as one part; run again, finished batches are not played twice. It
+    stops where too few responses state a decision (the study's quality section).
 
     Args:
         study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It
@@ -28,7 +30,7 @@ def games(study: StudyPath = "studies/demo.yaml", model: ModelAlias = None) -> N
         batches = experiment.units(settings, alias)
         load_if_needed(settings, alias, batches, store)
         bar = Progress(f"{settings.name}-games-{alias}-progress", "Game batches", len(batches))
-        for batch in batches:
-            unless_stored(game_batch, settings, store, batch)
+        gate = Gate(settings, store, f"games {alias}")
+        for batch in played(game_batch, settings, store, batches, gate):
             bar.advance(note=batch.slug)
         game_outcomes(settings, alias)

@@ -7,7 +7,10 @@ from prefect import State, flow
 from flows.parameters import Shard, Shards, StudyPath, run_name
 from flows.share import share
 from pitboss.experiments import patching as experiment
+from pitboss.experiments.quality import Gate
+from pitboss.experiments.units import Unit
 from pitboss.floor.claims import in_turn
+from pitboss.studies.model import Study
 from tasks.artifacts import Progress
 from tasks.model import load_if_needed
 from tasks.patch import feature_chunk, show_checkpoint
@@ -25,7 +28,8 @@ def patching(
     most 100 features of one layer is stored as one part, followed by a checkpoint table, and so are
     the controls: own values and reconstructions first, random features and directions last. Lanes
     may join and leave at any time: whoever is free takes the next chunk that nobody works on, and a
-    run ends when all chunks are finished, by whomever, or when its pool is paused.
+    run ends when all chunks are finished, by whomever, or when its pool is paused. It stops where
+    too few responses of the baseline state a decision (the study's quality section).
 
     Args:
         study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It
@@ -37,10 +41,17 @@ def patching(
     settings, store = begin(study)
     baseline, *chunks = experiment.work(settings, store)
     work = [baseline, *in_turn(chunks, shard, shards)]
+    gate = Gate(settings, store, "patching without a patch", "trials")
+    gate.follow([baseline])
     load_if_needed(settings, settings.patching.model, work, store)
     key = f"{settings.name}-patching-{shard}-of-{shards}-progress"
     bar = Progress(key, "Chunks finished by all lanes, the baseline included", len(work))
     for done in [unit for unit in (work[0], *chunks[shard::shards]) if unit.ref(store)]:
         unless_stored(feature_chunk, settings, store, done)  # seen as Cached
         show_checkpoint(settings, done)
-    return share(feature_chunk, settings, store, work, bar, show_checkpoint)
+
+    def finished(study: Study, unit: Unit) -> None:
+        show_checkpoint(study, unit)
+        gate.follow([baseline])  # which another lane may have drawn meanwhile
+
+    return share(feature_chunk, settings, store, work, bar, finished)

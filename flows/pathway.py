@@ -5,8 +5,9 @@ from prefect import flow
 from flows.parameters import StudyPath, run_name
 from pitboss.experiments import attribution, decoding
 from pitboss.experiments import pathway as experiment
+from pitboss.experiments.quality import Gate
 from tasks.artifacts import Progress
-from tasks.game import pathway_analysis, pathway_batch
+from tasks.game import pathway_analysis, pathway_batch, played
 from tasks.model import load_if_needed
 from tasks.pathway import pathway_attribution, pathway_decoding, pathway_reading
 from tasks.policies import FLOW, unless_stored
@@ -18,7 +19,8 @@ def pathway(study: StudyPath = "studies/demo.yaml") -> None:
     """Exp1: games until enough bankruptcies and stops are in, with activations of each round.
 
     Batches are played until both quotas are filled or the study's cap is reached; what is short
-    then is reported, not hidden. Then the decision is decoded from each layer, read through the
+    then is reported, not hidden. It stops where too few responses state a decision (the study's
+    quality section). Then the decision is decoded from each layer, read through the
     logit lens, and attributed to features (docs/pathway.md).
 
     Args:
@@ -28,15 +30,12 @@ def pathway(study: StudyPath = "studies/demo.yaml") -> None:
     settings, store = begin(study)
     wanted = settings.pathway.bankruptcies + settings.pathway.stops
     bar = Progress(f"{settings.name}-pathway-progress", "Games that count", wanted)
-    counted = 0
-    for done in experiment.done_units(settings, store):
-        unless_stored(pathway_batch, settings, store, done)
-    while batch := experiment.next_unit(settings, store):
-        load_if_needed(settings, settings.pathway.model, [batch], store)
-        unless_stored(pathway_batch, settings, store, batch)
+    gate = Gate(settings, store, "pathway")
+    if (first := experiment.next_unit(settings, store)) is not None:
+        load_if_needed(settings, settings.pathway.model, [first], store)
+    for _ in played(pathway_batch, settings, store, experiment.batches(settings, store), gate):
         now = experiment.progress(settings, store)
-        bar.advance(now.bankruptcies + now.stops - counted, note=f"{now.games} games played")
-        counted = now.bankruptcies + now.stops
+        bar.reach(now.bankruptcies + now.stops, note=f"{now.games} games played")
     pathway_analysis(settings)
     decoded = decoding.unit(settings, store)
     load_if_needed(settings, settings.pathway.model, [decoded], store)

@@ -7,7 +7,10 @@ from prefect import State, flow
 from flows.parameters import Shard, Shards, StudyPath, run_name
 from flows.share import share
 from pitboss.experiments import persistent as experiment
+from pitboss.experiments.quality import Gate
+from pitboss.experiments.units import Unit
 from pitboss.floor.claims import in_turn
+from pitboss.studies.model import Study
 from tasks.artifacts import Progress
 from tasks.model import load_if_needed
 from tasks.persistent import held_chunk, held_effects
@@ -37,12 +40,18 @@ def persistent(
     alias = experiment.section(settings).model
     chunks = experiment.units(settings, store)
     work = [experiment.baseline_unit(settings), *in_turn(chunks, shard, shards)]
+    gate = Gate(settings, store, "persistent without a patch")
+    gate.follow(work[:1])
     load_if_needed(settings, alias, work, store)
     key = f"{settings.name}-persistent-{shard}-of-{shards}-progress"
     bar = Progress(key, "Chunks finished by all lanes, the baseline included", len(work))
     for done in [unit for unit in (work[0], *chunks[shard::shards]) if unit.ref(store)]:
         unless_stored(held_chunk, settings, store, done)  # seen as Cached
-    if (stopped := share(held_chunk, settings, store, work, bar)) is not None:
+
+    def finished(study: Study, unit: Unit) -> None:
+        gate.follow(work[:1])  # which another lane may have played meanwhile
+
+    if (stopped := share(held_chunk, settings, store, work, bar, finished)) is not None:
         return stopped
     held_effects(settings)
     return None

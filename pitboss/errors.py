@@ -32,5 +32,9 @@ class Incomplete(PitbossError):
     """Fewer or more rows exist than the study asks for."""
 
 
+class PoorResponses(PitbossError):
+    """So few responses are of use that an experiment does not go on."""
+
+
 class OutOfMemory(PitbossError):
     """The device ran out of memory; the same work may fit with fewer slots."""

@@ -1,19 +1,37 @@
 """Games, for Exp0 and Exp1: one task is one batch."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from prefect import task
+from prefect import Task, task
 
 from pitboss.analysis.games import condition_outcomes
 from pitboss.experiments import games, pathway
+from pitboss.experiments.quality import Gate
 from pitboss.experiments.units import Unit
 from pitboss.report.figures import outcomes_figure, pathway_figure
 from pitboss.report.tables import outcome_rows
+from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_markdown, show_table
 from tasks.model import alias_of, carry_out
-from tasks.policies import PART, STEP
+from tasks.policies import PART, STEP, unless_stored
 from tasks.study import open_results
+
+
+def played(
+    part: Task[..., Any], study: Study, store: Store, batches: Iterable[Unit], gate: Gate
+) -> Iterator[Unit]:
+    """Play batches one after the other and yield each, as long as their responses are of use.
+
+    Raises:
+        PoorResponses: They are not; the batches played so far stay.
+    """
+    for batch in batches:
+        unless_stored(part, study, store, batch)
+        gate.add(batch)
+        yield batch
+    gate.end()
 
 
 @task(name="game batch", task_run_name="games {unit.slug}", **PART)

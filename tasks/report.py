@@ -24,7 +24,8 @@ def summarise(study: Study) -> None:
     finally:
         if (store.path / SUMMARY).is_file():
             found = store.read_json(SUMMARY)
-            notes = [f"- {text}" for text in (*found["problems"], *found["shortfalls"])]
+            said = (*found["problems"], *found["shortfalls"], *found["warnings"])
+            notes = [f"- {text}" for text in said]
             text = "\n".join(
                 [markdown_table(summary_rows(found)), *notes, f"\nFiles: `{store.path}`"]
             )

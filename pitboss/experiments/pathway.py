@@ -44,7 +44,7 @@ class _Batch(NamedTuple):
 
 def next_unit(study: Study, store: Store) -> Unit | None:
     """The next batch to play; None when the quotas are filled or the cap is reached."""
-    for unit in _planned(study, store):
+    for unit in batches(study, store):
         if unit.ref(store) is None:
             return unit
     return None
@@ -52,11 +52,14 @@ def next_unit(study: Study, store: Store) -> Unit | None:
 
 def done_units(study: Study, store: Store) -> list[Unit]:
     """The batches played so far, in order."""
-    return [unit for unit in _planned(study, store) if unit.ref(store) is not None]
+    return [unit for unit in batches(study, store) if unit.ref(store) is not None]
 
 
-def _planned(study: Study, store: Store) -> Iterator[Unit]:
-    """Batches in order, up to the first that is not played or that fills the quotas."""
+def batches(study: Study, store: Store) -> Iterator[Unit]:
+    """Batches in order, up to the one that fills the quotas or one that is not played.
+
+    Whoever plays each as it comes gets all that are needed.
+    """
     settings = study.pathway
     room = _room(study)
     for number in range(-(-settings.max_games // settings.batch)):

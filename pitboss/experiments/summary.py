@@ -44,7 +44,8 @@ def write(study: Study, store: Store) -> dict[str, Any]:
     # An older summary must not speak for a study in which something has gone missing since.
     (store.path / SUMMARY).unlink(missing_ok=True)
     steps = expected(study, store)
-    write_summary(store, steps, extra=_findings(study, store))
+    limits = study.quality.model_dump() if study.quality else None
+    write_summary(store, steps, extra={"quality": limits, **_findings(study, store)})
     for kind in dict.fromkeys(step.kind for step in steps):
         keys = {key for step in steps if step.kind == kind for key in step.keys}
         store.combine(kind, sorted(keys), kind)

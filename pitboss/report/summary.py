@@ -11,6 +11,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from pitboss.analysis.readable import COLUMNS, stated
+from pitboss.analysis.repeats import (
+    NewTexts,
+    new_texts,
+    repetitions,
+    text_columns,
+    text_digests,
+)
 from pitboss.errors import Incomplete
 from pitboss.store import SCHEMAS, Store
 from pitboss.store.parts import Record
@@ -54,22 +62,28 @@ def summarize(
     Returns:
         {"study", "complete", "problems": [sentences], "shortfalls": [sentences], "experiments":
         {experiment: {"parts", "rows", "rows_per_second", "lane_seconds", "wall_seconds",
-        "valid_responses", "steps": {kind: ...}}}, **extra}. lane_seconds adds up the parts' facts
-        "seconds"; wall_seconds is from the first "started" to the last "finished" (epoch seconds)
-        and null without them; rows_per_second divides the rows by it, or by lane_seconds.
+        "valid_responses", "steps": {kind: ...}}}, "warnings": [sentences], **extra}. lane_seconds
+        adds up the parts' facts "seconds"; wall_seconds is from the first "started" to the last
+        "finished" (epoch seconds) and null without them; rows_per_second divides the rows by it,
+        or by lane_seconds. A step with responses says of each arm how many are "new_texts".
     """
     problems: list[str] = []
     shortfalls: list[str] = []
+    warnings: list[str] = []
     grouped: dict[str, list[tuple[dict[str, Any], list[Record]]]] = {}
     for step in expected:
-        found = _step(store, step, problems, shortfalls)
-        grouped.setdefault(step.experiment, []).append(found)
+        found, records = _step(store, step, problems, shortfalls)
+        grouped.setdefault(step.experiment, []).append((found, records))
+        texts = _new_texts(store, step, records)
+        found["new_texts"] = {arm: draws.as_dict() for arm, draws in texts.items()}
+        warnings += repetitions(f"{step.experiment}/{step.kind}", texts)
     problems += [f"{p.path} {p.what}" for p in store.verify() if not p.harmless]
     return {
         "study": store.manifest["name"],
         "complete": not problems,
         "problems": problems,
         "shortfalls": shortfalls,
+        "warnings": warnings,
         "experiments": {name: _experiment(steps) for name, steps in grouped.items()},
         **(extra or {}),
     }
@@ -105,7 +119,9 @@ def summary_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "rows": step["rows"]["actual"],
             "expected": _or(step["rows"]["expected"], "not fixed"),
             "parts": f"{step['parts']['actual']}/{step['parts']['expected']}",
-            "valid responses": _percent(step["valid_responses"]),
+            "valid responses": _percent(step["valid_responses"], "valid"),
+            "cut off": _percent(step["valid_responses"], "cut_off"),
+            "new texts": _share(step["new_texts"]),
             "wall": _duration(found["wall_seconds"] or found["lane_seconds"]),
             "rows/s": step["rows_per_second"],
         }
@@ -152,23 +168,28 @@ def _counts(
     store: Store, step: Expected, records: list[Record]
 ) -> tuple[dict[str, dict[str, int]], dict[str, Any] | None]:
     """Counts of the values asked for, and how many responses hold a decision."""
-    reads = {"decision", "reason", "response"} <= set(SCHEMAS[step.kind].names)
-    columns = [*step.at_least, *(["decision", "reason"] if reads else [])]
+    reads = _has_responses(step)
+    columns = [*step.at_least, *(COLUMNS if reads else ())]
     if not columns:
         return {}, None
     table = store.read(step.kind, [r.ref.key for r in records], columns=sorted(set(columns)))
     counts = {column: _value_counts(table, column) for column in step.at_least}
-    if not reads:
-        return counts, None
-    decisions = _value_counts(table, "decision")
-    total = sum(decisions.values())
-    valid = total - decisions.get("none", 0)
-    return counts, {
-        "valid": valid,
-        "responses": total,
-        "rate": valid / total if total else None,
-        "reasons": _value_counts(table, "reason"),
-    }
+    return counts, stated(table.select(COLUMNS).to_pandas()).as_dict() if reads else None
+
+
+def _has_responses(step: Expected) -> bool:
+    return {*COLUMNS, "response"} <= set(SCHEMAS[step.kind].names)
+
+
+def _new_texts(store: Store, step: Expected, records: list[Record]) -> dict[str, NewTexts]:
+    """Of the draws of a prompt that was drawn before, how many are new texts; by arm."""
+    if not _has_responses(step):
+        return {}
+    columns = text_columns(step.kind)
+    return new_texts(
+        text_digests(store.read(step.kind, [r.ref.key], columns=columns).to_pandas(), step.kind)
+        for r in records
+    )
 
 
 def _value_counts(table: pa.Table, column: str) -> dict[str, int]:
@@ -212,8 +233,14 @@ def _or(value: Any, otherwise: str) -> Any:
     return otherwise if value is None else value
 
 
-def _percent(valid: Mapping[str, Any] | None) -> str:
-    return "" if not valid or valid["rate"] is None else f"{valid['rate']:.1%}"
+def _percent(found: Mapping[str, Any] | None, name: str) -> str:
+    return f"{found[name] / found['responses']:.1%}" if found and found["responses"] else ""
+
+
+def _share(texts: Mapping[str, Any]) -> str:
+    """Over all arms."""
+    repeats = sum(arm["repeats"] for arm in texts.values())
+    return f"{sum(arm['new'] for arm in texts.values()) / repeats:.1%}" if repeats else ""
 
 
 def _duration(seconds: float | None) -> str:

@@ -19,6 +19,7 @@ from pitboss.studies.games import Games
 from pitboss.studies.patching import Patching
 from pitboss.studies.pathway import Pathway
 from pitboss.studies.persistent import Persistent
+from pitboss.studies.quality import Quality
 from pitboss.studies.sampling import Sampling
 from pitboss.studies.screening import Screening
 from pitboss.studies.statistics import Statistics
@@ -156,6 +157,10 @@ class Study(Section):
     persistent: Persistent | None = None
     """Exp5: whole games under a patch that stays; leave it out for none."""
 
+    quality: Quality | None = Quality()
+    """What responses must be like for their experiment to go on. null: none is stopped for its
+    responses. Changes no result."""
+
     floor: Floor
     """Which work pools run what; changes no result."""
 
@@ -231,8 +236,8 @@ class Study(Section):
         return self
 
     def determining(self) -> dict[str, Any]:
-        """All settings that results depend on, as JSON: neither where nor in how much memory."""
-        settings = self.model_dump(mode="json", exclude={"floor"})
+        """All settings that results depend on, as JSON: what merely places or stops work is not."""
+        settings = self.model_dump(mode="json", exclude={"floor", "quality"})
         for name in ("memory_gb", "reserve_gb"):
             del settings["engine"][name]
         return settings
@@ -259,6 +264,7 @@ __all__ = [
     "Pathway",
     "Patching",
     "Persistent",
+    "Quality",
     "Sampling",
     "Screening",
     "Study",

@@ -21,6 +21,7 @@ def notes(study: Study, features: int) -> list[str]:
         *_models(study),
         *_widths(study),
         *_memory(study),
+        *_quality(study),
         *_games(study),
         *_comparison(study),
         *_features(study, features),
@@ -57,6 +58,19 @@ def _memory(study: Study) -> Iterator[str]:
             f"{reserve:g} GB of each GPU are left to others: when less is free, fewer rows run at "
             f"once, then none until there is room. Results do not depend on it.{cap}"
         )
+
+
+def _quality(study: Study) -> Iterator[str]:
+    limits = study.quality
+    if limits is None:
+        yield "No experiment is stopped for its responses, however few state a decision."
+        return
+    yield (
+        f"An experiment stops if, of its first {limits.after:,} responses or of all, fewer than "
+        f"{limits.readable:.0%} state a decision or more than {limits.cut_off:.0%} are cut off at "
+        "the token limit before one (study file, quality). Of patched experiments the unpatched "
+        "runs are judged: what a patch does to responses is a finding."
+    )
 
 
 def _games(study: Study) -> Iterator[str]:

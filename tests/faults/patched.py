@@ -25,9 +25,9 @@ class Finished(NamedTuple):
     record: dict[str, Any]
 
 
-def prepare(results: Path) -> tuple[Study, Store]:
+def prepare(results: Path, path: Path = STUDY) -> tuple[Study, Store]:
     """The study's folder with a bank of planted features, as the features experiment leaves it."""
-    study = load_study(STUDY)
+    study = load_study(path)
     store = open_store(study, results)
     release = study.models["llama"].sae
     known = json.loads((LAB_DIR / "planted.json").read_text(encoding="utf-8"))[release]

@@ -38,7 +38,7 @@ def test_a_complete_study_says_counts_times_and_valid_responses(tmp_path: Path) 
     assert step["rows"] == {"expected": 30, "actual": 30}
     assert step["parts"] == {"expected": 3, "actual": 3}
     assert step["valid_responses"] == {
-        "valid": 24, "responses": 30, "rate": 0.8, "reasons": {"empty": 6},
+        "valid": 24, "responses": 30, "rate": 0.8, "reasons": {"empty": 6}, "cut_off": 0,
     }  # fmt: skip
     # Three parts of 4 s, two lanes side by side: from 100 to 106.
     assert (found["lane_seconds"], found["wall_seconds"]) == (12.0, 6.0)
@@ -47,6 +47,26 @@ def test_a_complete_study_says_counts_times_and_valid_responses(tmp_path: Path) 
     assert (
         row["valid responses"] == "80.0%" and row["parts"] == "3/3" and row["wall"] == "0 min 6 s"
     )
+    assert row["cut off"] == "0.0%"
+
+
+def test_draws_that_repeat_one_text_are_counted_by_arm_and_warned_of(tmp_path: Path) -> None:
+    here = store(tmp_path)
+    same = {"feature": 1, "n_tokens": 20}
+    rows = [trial(0, row, **same, response="Twice the same.") for row in range(21)]
+    rows += [trial(0, row, **same, arm="risky") for row in range(21, 42)]
+    rows += [trial(0, row, feature=1, arm="baseline", response="1") for row in range(42, 82)]
+    here.commit("trials", key(0), table_of("trials", rows), identity=identity(0))
+    summary = summarize(here, [expected(keys=[key(0)], rows=82)])
+    assert summary["complete"] and summary["problems"] == []
+    step = summary["experiments"]["patching"]["steps"]["trials"]
+    assert step["new_texts"] == {
+        "risky": {"repeats": 20, "new": 20, "share": 1.0},
+        "safe": {"repeats": 20, "new": 0, "share": 0.0},
+    }
+    [warning] = summary["warnings"]
+    assert warning.startswith("patching/trials, arm safe: of 20 draws")
+    assert summary_rows(summary)[0]["new texts"] == "50.0%"
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,19 @@ def test_what_is_left_to_others_is_announced(unplanted):
     assert about(reserve_gb=None).startswith("Nobody watches")
 
 
+def test_when_an_experiment_stops_for_its_responses_is_announced(unplanted):
+    def about(quality):
+        announced = announce(parse_study({**unplanted, "quality": quality}))
+        return announced.fingerprint, note(announced, "stop", "responses", "state a decision")
+
+    limits = {"readable": 0.8, "cut_off": 0.1, "after": 1000}
+    first, said = about(limits)
+    assert "first 1,000 responses" in said and "80%" in said and "10%" in said
+    second, off = about(None)
+    assert off.startswith("No experiment is stopped for its responses")
+    assert first == second == announce(parse_study(unplanted)).fingerprint
+
+
 def test_the_announcement_is_plain_data(plan):
     data = json.loads(json.dumps(plan.as_dict()))
     assert data["patching"]["plan_runs"] == 1_116_000
