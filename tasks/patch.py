@@ -9,7 +9,7 @@ from pitboss.experiments import confirmation, ladder, patching
 from pitboss.experiments import effects as experiment
 from pitboss.experiments.controls_found import CONTROLS
 from pitboss.experiments.units import Unit
-from pitboss.report.figures import effects_figure
+from pitboss.report.effects import effects_figure
 from pitboss.report.tables import control_rows, finding_rows, strongest_effects
 from pitboss.store import Store
 from pitboss.studies.model import Study

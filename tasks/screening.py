@@ -7,7 +7,7 @@ from prefect import task
 from pitboss.experiments import effects, ranking
 from pitboss.experiments import screening as experiment
 from pitboss.experiments.units import Unit
-from pitboss.report.figures import screening_figure
+from pitboss.report.effects import screening_figure
 from pitboss.report.tables import leading_features, screened_rows
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_table

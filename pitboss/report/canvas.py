@@ -7,6 +7,7 @@ import base64
 import io
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -62,6 +63,14 @@ def title(axis: Axes, text: str, below: str = "") -> None:
         below, (0, 1), xytext=(0, 6), xycoords="axes fraction", textcoords="offset points",
         fontsize=8.5, color="#555555", va="bottom",
     )  # fmt: skip
+
+
+def layer_ticks(axis: Axes, layers: np.ndarray) -> None:
+    """Ticks at whole layers only, not too many of them."""
+    low, high = int(layers.min()), int(layers.max())
+    step = 1 if high - low <= 12 else 2 if high - low <= 20 else 5
+    axis.set_xticks([n for n in range(low, high + 1) if step == 1 or n % step == 0])
+    axis.set_xlim(low - 0.6, high + 0.6)
 
 
 def picture(figure: Figure, dpis: Sequence[int] = (120, 100, 85, 70)) -> bytes:

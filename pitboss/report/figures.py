@@ -1,6 +1,7 @@
-"""The pictures of a study. Each function takes a table of the analysis and returns PNG bytes."""
+"""The pictures of games, of how their decisions form and differ, and of words.
 
-from collections.abc import Collection
+Each function takes a table of the analysis and returns PNG bytes.
+"""
 
 import numpy as np
 import pandas as pd
@@ -9,23 +10,18 @@ from matplotlib.axes import Axes
 from pitboss.analysis.games import OUTCOMES
 from pitboss.games.conditions import COMPONENTS
 from pitboss.report.canvas import (
-    BLUE,
-    GREEN,
     GREY,
     INK,
-    ORANGE,
     OUTCOME_COLOURS,
     PALE,
     RISKY,
     SAFE,
     canvas,
     empty,
+    layer_ticks,
     picture,
     title,
 )
-from pitboss.report.tables import primary_stops
-
-Names = Collection[tuple[int, int]]
 
 
 def outcomes_figure(outcomes: pd.DataFrame) -> bytes:
@@ -93,7 +89,7 @@ def pathway_figure(curve: pd.DataFrame, model: str = "") -> bytes:
     else:
         axes[0].axhline(0, color=GREY, linewidth=0.8)
         axes[0].legend(frameon=False, fontsize=8.5)
-        _layer_ticks(axes[0], last["layer"].to_numpy())
+        layer_ticks(axes[0], last["layer"].to_numpy())
     axes[0].set_xlabel("layer")
     axes[0].set_ylabel("stop score (pooled sd)")
     title(axes[0], "Last decision, layer by layer", f"bands: 95 % · {model}".rstrip(" ·"))
@@ -131,109 +127,12 @@ def statistics_figure(statistics: pd.DataFrame, selected: pd.DataFrame | None = 
             )
         axis.legend(frameon=False, fontsize=8.5, loc="upper left", markerscale=2)
     if len(statistics):
-        _layer_ticks(axis, statistics["layer"].to_numpy())
+        layer_ticks(axis, statistics["layer"].to_numpy())
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_xlabel("layer")
     axis.set_ylabel("Cohen's d (risky − safe)")
     below = f"{len(tested):,} of {len(statistics):,} features tested{chosen} · bars: 50 % and 98 %"
     title(axis, "Features that tell risky from safe decisions", below)
-    return picture(figure)
-
-
-_DOTS = 3000  # features drawn one by one; the others of a layer are a bar
-
-
-def screening_figure(
-    ranking: pd.DataFrame, by: str, planted: Names = (), null: Names = ()
-) -> bytes:
-    """How far each feature moves the log odds of stopping, by layer and by rank.
-
-    Args:
-        ranking: Rows of the kind `ranking`, in their order.
-        by: The column it is ranked by, contrast or shift.
-        planted: (layer, feature) known to be causal, ringed.
-        null: (layer, feature) known to do nothing, crossed.
-    """
-    figure, axes = canvas(9.0, 4.2, 1, 2)
-    moved = ranking[~ranking["unchanged"]]
-    if moved.empty:
-        for axis in axes:
-            empty(axis, "no feature changes anything")
-        return picture(figure)
-    first = moved.head(_DOTS)
-    for layer, rows in moved.groupby("layer") if len(first) < len(moved) else ():
-        low, high = np.percentile(rows[by], [1, 99])
-        axes[0].vlines(layer, low, high, color=PALE, linewidth=4)
-    random = np.random.default_rng(0)  # spreads dots of one layer; fixed, so bytes are the same
-    x = first["layer"].to_numpy() + random.uniform(-0.3, 0.3, len(first))
-    size = first[by].abs().to_numpy()
-    rank = first["rank"].to_numpy()
-    for axis, across, up in ((axes[0], x, first[by].to_numpy()), (axes[1], rank, size)):
-        axis.scatter(across, up, s=8, color=ORANGE, alpha=0.6, linewidths=0)
-        _mark(axis, first, across, up, planted, "o", GREEN, "planted causal")
-        _mark(axis, first, across, up, null, "x", BLUE, "planted null")
-    named = "safe value − risky value" if by == "contrast" else "patched − unpatched"
-    axes[0].axhline(0, color=GREY, linewidth=0.8)
-    _layer_ticks(axes[0], moved["layer"].to_numpy())
-    axes[0].set_xlabel("layer")
-    axes[0].set_ylabel("Δ log odds of stopping")
-    below = f"{named}, largest over prompts"
-    below += " · bars: 98 %" if len(first) < len(moved) else ""
-    title(axes[0], f"{len(moved):,} of {len(ranking):,} features change the odds", below)
-    axes[1].set_xscale("log")
-    axes[1].set_xlabel("rank")
-    axes[1].set_ylabel("|Δ log odds of stopping|")
-    title(axes[1], "Ranked", f"computed, not sampled · the first {len(first):,}")
-    handles, labels = axes[1].get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5
-        )
-    return picture(figure)
-
-
-def effects_figure(effects: pd.DataFrame, planted: Names = (), null: Names = ()) -> bytes:
-    """Effect of safe value against risky value on stopping, by layer and by strength of evidence.
-
-    Args:
-        effects: Rows of the kind `effects`.
-        planted: (layer, feature) known to be causal, ringed.
-        null: (layer, feature) known to do nothing, crossed.
-    """
-    figure, axes = canvas(9.0, 4.2, 1, 2)
-    effects = primary_stops(effects)
-    rows, total = effects[effects["status"] == "tested"], len(effects)
-    if rows.empty:
-        for axis in axes:
-            empty(axis, "no feature is testable")
-        return picture(figure)
-    hit = rows["causal"].to_numpy() & rows["significant"].to_numpy()
-    random = np.random.default_rng(0)  # spreads dots of one layer; fixed, so bytes are the same
-    x = rows["layer"].to_numpy() + random.uniform(-0.3, 0.3, len(rows))
-    y = rows["difference"].to_numpy() * 100
-    evidence = -np.log10(rows["p"].to_numpy())
-    jitter = random.uniform(-0.8, 0.8, len(rows))
-    for axis, across, up in ((axes[0], x, y), (axes[1], y + jitter, evidence)):
-        axis.scatter(across[~hit], up[~hit], s=8, color=GREY, alpha=0.35, linewidths=0)
-        axis.scatter(across[hit], up[hit], s=14, color=ORANGE, linewidths=0, label="causal")
-        _mark(axis, rows, across, up, planted, "o", GREEN, "planted causal")
-        _mark(axis, rows, across, up, null, "x", BLUE, "planted null")
-    axes[0].axhline(0, color=GREY, linewidth=0.8)
-    _layer_ticks(axes[0], rows["layer"].to_numpy())
-    axes[0].set_xlabel("layer")
-    axes[0].set_ylabel("Δ stop rate, points")
-    count = effects.loc[effects["causal"], ["layer", "feature"]].drop_duplicates().shape[0]
-    features = effects[["layer", "feature"]].drop_duplicates().shape[0]
-    title(
-        axes[0],
-        f"{count:,} of {features:,} features causal",
-        "safe value minus risky value, each dot a feature and prompt",
-    )
-    axes[1].set_xlabel("Δ stop rate, points")
-    axes[1].set_ylabel("−log10 p (Fisher)")
-    title(axes[1], "Strength of evidence", f"{len(rows):,} of {total:,} contrasts testable")
-    handles, labels = axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     return picture(figure)
 
 
@@ -271,13 +170,6 @@ def _component_order(name: str) -> tuple[int, list[int]]:
     return len(letters), [COMPONENTS.index(letter) for letter in letters]
 
 
-def _layer_ticks(axis: Axes, layers: np.ndarray) -> None:
-    low, high = int(layers.min()), int(layers.max())
-    step = 1 if high - low <= 12 else 2 if high - low <= 20 else 5
-    axis.set_xticks([n for n in range(low, high + 1) if step == 1 or n % step == 0])
-    axis.set_xlim(low - 0.6, high + 0.6)
-
-
 def _rounds(axis: Axes, curve: pd.DataFrame) -> None:
     """Stop score of voluntary stops: layers upward, decisions before the end to the left."""
     rows = curve[(curve["outcome"] == "voluntary_stop") & (curve["decisions"] >= 3)]
@@ -299,22 +191,3 @@ def _rounds(axis: Axes, curve: pd.DataFrame) -> None:
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     title(axis, "Games that end in a stop", "stop score; cells of 3 games or more")
-
-
-def _mark(
-    axis: Axes, rows: pd.DataFrame, x: np.ndarray, y: np.ndarray, names: Names, marker: str,
-    colour: str, label: str,
-) -> None:  # fmt: skip
-    if not names:
-        return
-    wanted = pd.MultiIndex.from_tuples(sorted(names))
-    here = pd.MultiIndex.from_frame(rows[["layer", "feature"]]).isin(wanted)
-    if marker == "o":
-        axis.scatter(
-            x[here], y[here], s=46, facecolors="none", edgecolors=colour, linewidths=1.3,
-            label=label,
-        )  # fmt: skip
-    else:
-        axis.scatter(
-            x[here], y[here], s=40, marker=marker, color=colour, linewidths=1.3, label=label
-        )

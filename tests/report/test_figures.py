@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pitboss.report import canvas, figures
+from pitboss.report import canvas, effects, figures
 from pitboss.report.canvas import LIMIT, RISKY, data_uri, markdown_image
 from tests.report import samples
 
@@ -18,8 +18,8 @@ DRAW: dict[str, Callable[[], bytes]] = {
     "statistics": lambda: figures.statistics_figure(
         table := samples.statistics(), samples.selection(table).features
     ),
-    "effects": lambda: figures.effects_figure(samples.effect_table(), samples.PLANTED, {(5, 1)}),
-    "screening": lambda: figures.screening_figure(
+    "effects": lambda: effects.effects_figure(samples.effect_table(), samples.PLANTED, {(5, 1)}),
+    "screening": lambda: effects.screening_figure(
         ranked := samples.ranking(), "contrast", {tuple(ranked.loc[3, ["layer", "feature"]])}
     ),
     "words": lambda: figures.words_figure(samples.words()),
@@ -59,34 +59,41 @@ def test_bars_are_as_long_as_the_shares() -> None:
 
 def test_studies_with_one_bet_type_or_three_layers_or_nothing_are_drawn_too() -> None:
     outcomes, curve = samples.outcomes(4), samples.curve()
-    effects = samples.effect_table(2, n=5)
+    few = samples.effect_table(2, n=5)
     table = samples.statistics(30)
     for png in (
         figures.outcomes_figure(outcomes[outcomes["bet_type"] == "variable"]),
         figures.outcomes_figure(outcomes.iloc[:0]),
         figures.pathway_figure(curve[curve["layer"] < 4]),
         figures.pathway_figure(curve.iloc[:0]),
-        figures.effects_figure(effects),
-        figures.effects_figure(effects.assign(status="not_testable")),
+        effects.effects_figure(few),
+        effects.effects_figure(few.assign(status="not_testable")),
         figures.statistics_figure(table),
         figures.statistics_figure(table.assign(status="not_tested")),
         figures.words_figure(samples.words().iloc[:0]),
-        figures.screening_figure(samples.ranking(40), "shift"),
-        figures.screening_figure(samples.ranking(40).iloc[:0], "shift"),
-        figures.screening_figure(samples.ranking(40).assign(unchanged=True), "contrast"),
+        effects.screening_figure(samples.ranking(40), "shift"),
+        effects.screening_figure(samples.ranking(40).iloc[:0], "shift"),
+        effects.screening_figure(samples.ranking(40).assign(unchanged=True), "contrast"),
     ):
         assert len(pixels(png)) > 100
 
 
 def test_planted_features_are_ringed() -> None:
-    effects = samples.effect_table(5)
-    plain, marked = figures.effects_figure(effects), figures.effects_figure(effects, {(4, 0)})
+    table = samples.effect_table(5)
+    plain, marked = effects.effects_figure(table), effects.effects_figure(table, {(4, 0)})
     assert near(plain, canvas.GREEN) == 0 and near(marked, canvas.GREEN) > 30
     ranking = samples.ranking(40)
     first = [tuple(pair) for pair in ranking[["layer", "feature"]].head(5).to_numpy().tolist()]
-    plain = figures.screening_figure(ranking, "contrast")
-    marked = figures.screening_figure(ranking, "contrast", first)
+    plain = effects.screening_figure(ranking, "contrast")
+    marked = effects.screening_figure(ranking, "contrast", first)
     assert near(plain, canvas.GREEN) == 0 and near(marked, canvas.GREEN) > 30
+
+
+def test_the_axis_names_the_test_that_was_used() -> None:
+    table = samples.effect_table(2)
+    named = {effects.effects_figure(table.assign(test=test))
+             for test in ("fisher", "stratified", "paired", "sequential")}  # fmt: skip
+    assert len(named) == 4
 
 
 def test_a_picture_that_cannot_be_small_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
