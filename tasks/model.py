@@ -47,11 +47,11 @@ class Held:
 
     def slots_for(self, unit: Unit) -> int:
         """Rows of this unit's experiment that are worked on at once."""
-        return self.fitted.slots(unit.experiment, self.lane.width_of(unit.experiment))
+        return self.fitted.slots(unit.experiment, self._most(unit))
 
     def went_well(self, unit: Unit, slots: int) -> None:
         """Remember that so many rows fitted."""
-        self.fitted.went_well(unit.experiment, self.lane.width_of(unit.experiment), slots)
+        self.fitted.went_well(unit.experiment, self._most(unit), slots)
 
     def halve(self, unit: Unit, slots: int, error: BaseException) -> None:
         """Go on with half of the rows that were too many.
@@ -65,9 +65,12 @@ class Held:
                 where=pool_name() or "this process",
                 next="Use a device with more memory, or free it from other programs.",
             ) from error
-        width = self.lane.width_of(unit.experiment)
-        slots = self.fitted.too_many(unit.experiment, width, slots)
+        slots = self.fitted.too_many(unit.experiment, self._most(unit), slots)
         print(f"Out of memory; going on with {slots} rows at once. ({error})")
+
+    def _most(self, unit: Unit) -> int:
+        """The most rows of this unit that are worked on at once where memory is plenty."""
+        return unit.at_once or self.lane.width_of(unit.experiment)
 
 
 _held: dict[tuple[str, str], Held] = {}

@@ -5,11 +5,13 @@ from typing import Any
 from prefect import task
 
 from pitboss.experiments import contexts, descriptions, words
+from pitboss.experiments.lane import Lane
 from pitboss.experiments.units import Unit
 from pitboss.report.figures import words_figure
+from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_table
-from tasks.model import carry_out, hold
+from tasks.model import carry_out
 from tasks.policies import PART, STEP
 from tasks.study import open_results
 
@@ -32,10 +34,13 @@ def feature_contexts(study: Study, unit: Unit) -> dict[str, Any]:
 def describe_layer(study: Study, unit: Unit) -> dict[str, Any]:
     """Have a language model describe the causal features of one layer."""
     store, alias = open_results(study), descriptions.writer(study)
-    if done := unit.ref(store):
-        return done.as_dict()
-    lane = hold(study, alias).lane if alias else None
-    return descriptions.run(lane, study, store, unit).as_dict()
+    if alias is None:  # a server writes
+        return descriptions.run(None, study, store, unit).as_dict()
+
+    def write(lane: Lane, store: Store, unit: Unit, slots: int | None) -> PartRef:
+        return descriptions.run(lane, study, store, unit, slots)
+
+    return carry_out(write, study, alias, unit, store)
 
 
 @task(name="word tables", **STEP)

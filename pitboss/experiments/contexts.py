@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pitboss.engine.pressure import model_to_device
 from pitboss.errors import BadInput
 from pitboss.experiments import games, patching, words
 from pitboss.experiments.identity import model_identity
 from pitboss.experiments.lane import Lane
+from pitboss.experiments.passes import footprint, layers_of
 from pitboss.experiments.peaks import Text, most_active
 from pitboss.experiments.ranking import patched_bank
 from pitboss.experiments.units import Unit
@@ -65,6 +65,7 @@ def unit(study: Study, store: Store) -> Unit:
             "baseline": baseline,
         },
         rows=None,  # a feature that is active in fewer texts has fewer contexts
+        at_once=len({layer for layer, _ in causal}) or 1,
         payload=_Work(causal, played, baseline),
     )
 
@@ -83,8 +84,12 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     )
     bank = chosen_bank(lane.study, store, work.causal)
     lane.forget_engine()  # its keys and values take the room that long texts need
-    model_to_device(lane.loaded.model, lane.loaded.device)
-    found, read = most_active(lane.loaded, bank, texts, settings.top)
+    longest = max((len(text.tokens) for text in texts), default=0)
+    most = min(slots or len(layers_of(bank)), len(layers_of(bank)))
+    fitting, pressure = lane.guarded(most, footprint(lane.loaded, bank, longest))
+    found, read = most_active(
+        lane.loaded, bank, texts, settings.top, slots=fitting, pressure=pressure
+    )
     rows = [
         row | {"model": lane.loaded.spec.id} for row in _rows(lane.loaded, found, bank, settings)
     ]

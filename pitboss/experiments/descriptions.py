@@ -81,11 +81,14 @@ def units(study: Study, store: Store) -> list[Unit]:
     return found
 
 
-def run(lane: Lane | None, study: Study, store: Store, unit: Unit) -> PartRef:
+def run(
+    lane: Lane | None, study: Study, store: Store, unit: Unit, slots: int | None = None
+) -> PartRef:
     """Ask about every feature of one layer, and commit the answers.
 
     Args:
         lane: The writer's lane; None where a server writes.
+        slots: Answers that are written at once where memory is short, or None.
 
     Raises:
         NotWritten: An answer was not obtained; the layer is asked again when words is run again.
@@ -100,7 +103,7 @@ def run(lane: Lane | None, study: Study, store: Store, unit: Unit) -> PartRef:
         written = {name: ask_server(settings, text) for name, text in prompts.items()}
     else:
         by = lane.loaded.spec.id
-        written = ask_model(lane, settings, prompts)
+        written = ask_model(lane, settings, prompts, slots)
     rows = [
         _row(study, feature, prompts[_name(*feature)], written[_name(*feature)], by)
         for feature in work.features

@@ -10,6 +10,7 @@ import torch
 from pitboss.engine import Engine, Sampling
 from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_bytes
 from pitboss.engine.pressure import Pressure, model_to_device
+from pitboss.errors import BadInput
 from pitboss.floor.guard import Footprint, Thresholds, admit
 from pitboss.floor.watcher import Watcher, nvml_headroom
 from pitboss.games.prompts import PROMPTS, Round, State, render
@@ -107,17 +108,43 @@ class Lane:
             self._engine = asked, made
         return made
 
+    def guarded(self, most: int, footprint: Footprint) -> tuple[int, Pressure | None]:
+        """How many slots of a job without an engine fit now, and what it asks from then on.
+
+        Raises:
+            BadInput: Not even one fits.
+        """
+        usable = self._usable()
+        if usable is not None:
+            fitting = footprint.most(usable - CONTEXT)
+            if not fitting:
+                least = footprint.bytes(1) + CONTEXT
+                raise BadInput(
+                    f"the job needs at least {least / 1e9:.1f} GB, {usable / 1e9:.1f} GB may be "
+                    "used",
+                    where=str(self.loaded.device),
+                    next="wait for memory, or use another GPU.",
+                )
+            most = min(most, fitting)
+        if self._watcher is not None:
+            self._watcher.about(max(1, most), footprint)
+        return most, self._pressure()
+
     def _slots(self, asked: dict[str, Any]) -> int | None:
         """Rows in flight: as asked for, and on a GPU no more than its memory allows."""
-        device, slots = self.loaded.device, asked["slots"]
-        if device.type != "cuda":
+        slots, usable = asked["slots"], self._usable()
+        if usable is None:
             return None if slots is None else int(slots)
-        plan = self._plan(asked)
+        fitting = fitting_slots(self.loaded.spec, self._plan(asked), self.loaded.dtype, usable)
+        return fitting if slots is None else min(fitting, int(slots))
+
+    def _usable(self) -> int | None:
+        """Bytes of a GPU that this lane may hold now."""
+        if self.loaded.device.type != "cuda":
+            return None
         cap = self.study.engine.memory_gb
         reserve = int((self.study.engine.reserve_gb or 0) * 1e9)
-        usable = usable_bytes(device, None if cap is None else int(cap * 1e9), reserve)
-        fitting = fitting_slots(self.loaded.spec, plan, self.loaded.dtype, usable)
-        return fitting if slots is None else min(fitting, int(slots))
+        return usable_bytes(self.loaded.device, None if cap is None else int(cap * 1e9), reserve)
 
     def _plan(self, asked: dict[str, Any]) -> Plan:
         return Plan(

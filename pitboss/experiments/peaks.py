@@ -1,7 +1,7 @@
 """The most active places of features in texts, streaming: no other activation is kept.
 
 Every text runs alone through the model, without padding, and the blocks' outputs are taken at the
-hook point at which features are measured and patched.
+hook point at which features are measured and patched (`pitboss.experiments.passes`).
 
 Two texts with the same beginning have the same activations there. So the texts are put in the order
 of their tokens, and of each only what it does not share with the one before is looked at: every
@@ -9,14 +9,16 @@ distinct beginning counts once. The first token, the BOS, is left out: its state
 texts, and much larger than any other.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pitboss.models.hooks import block_outputs
+from pitboss.engine.pressure import Pressure
+from pitboss.errors import OutOfMemory
+from pitboss.experiments.passes import Passes
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.bank import FeatureBank
 
@@ -54,22 +56,30 @@ class _Best:
                 kept[i, at] = new
 
 
-@torch.inference_mode()
 def most_active(
-    loaded: LoadedModel, bank: FeatureBank, texts: Sequence[Text], top: int
+    loaded: LoadedModel,
+    bank: FeatureBank,
+    texts: Sequence[Text],
+    top: int,
+    *,
+    slots: int | None = None,
+    pressure: Pressure | None = None,
 ) -> tuple[list[list[tuple[float, Text, int]]], int]:
     """The most active places of every feature of a bank.
+
+    Args:
+        slots, pressure: As of `Passes`; they change no result.
 
     Returns:
         For each feature (activation, text, position), the most active first; and how many tokens
         were looked at.
+
+    Raises:
+        OutOfMemory: The device has no room; fewer layers at once may do.
     """
     ordered = sorted(texts)
     best = _Best(len(bank), top)
-    here = bank.to(loaded.device)
-    layers = {
-        layer: (here.layer == layer).nonzero()[:, 0] for layer in sorted(set(bank.layer.tolist()))
-    }
+    passes = Passes(loaded, bank, slots=slots, pressure=pressure)
     read, before = 0, tuple[int, ...]()
     for number, text in enumerate(ordered):
         new = max(1, _shared(text.tokens, before))
@@ -77,14 +87,8 @@ def most_active(
         if new >= len(text.tokens):
             continue
         read += len(text.tokens) - new
-        largest = np.zeros(len(bank), np.float32)
-        place = np.zeros(len(bank), np.int64)
-        for layer, x in residuals(loaded, text.tokens, layers).items():
-            rows = layers[layer]
-            activation, at = activations(here.rows(rows), x[new:]).max(dim=0)
-            largest[rows.cpu().numpy()] = activation.cpu().numpy()
-            place[rows.cpu().numpy()] = at.cpu().numpy() + new
-        best.add(largest, place, number)
+        passes.give_way()
+        best.add(*_largest(passes, text.tokens, new, len(bank)), number)
     found = [
         [
             (float(value), ordered[text], int(position))
@@ -96,15 +100,24 @@ def most_active(
     return found, read
 
 
-def residuals(
-    loaded: LoadedModel, tokens: Sequence[int], layers: Iterable[int]
-) -> dict[int, torch.Tensor]:
-    """Residual streams of one text alone after each layer's block, float32 [tokens, d_model]."""
-    decoder: Any = loaded.model.model
-    ids = torch.tensor([list(tokens)], device=loaded.device)
-    with block_outputs(loaded) as outputs:
-        decoder(input_ids=ids, use_cache=False)
-    return {layer: outputs[layer][0].float() for layer in layers}
+@torch.inference_mode()
+def _largest(
+    passes: Passes, tokens: Sequence[int], new: int, features: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The largest activation of every feature from token `new` on, and where."""
+    largest, place = np.zeros(features, np.float32), np.zeros(features, np.int64)
+    try:
+        for rows, bank, states in passes.read(tokens):
+            activation, at = activations(bank, states[new:]).max(dim=0)
+            largest[rows] = activation.cpu().numpy()
+            place[rows] = at.cpu().numpy() + new
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(
+            f"the device ran out of memory with {passes.slots} layers at once: {error}",
+            where=str(passes.loaded.device),
+            next="the same texts may fit with fewer layers at once.",
+        ) from error
+    return largest, place
 
 
 def activations(bank: FeatureBank, x: torch.Tensor) -> torch.Tensor:

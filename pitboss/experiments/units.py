@@ -22,6 +22,7 @@ class Unit:
         identity: Everything that determines the rows.
         rows: Rows the part must have; None where the work itself decides.
         beside: Kinds of the parts that the same work leaves under the same key.
+        at_once: The most that is worked on at once; None where it is the width of the experiment.
         payload: What the experiment needs to run it.
     """
 
@@ -31,6 +32,7 @@ class Unit:
     identity: Mapping[str, Any]
     rows: int | None
     beside: tuple[str, ...] = ()
+    at_once: int | None = field(compare=False, default=None)
     payload: Any = field(compare=False, repr=False, default=None)
 
     @property

@@ -115,7 +115,7 @@ def _tokens(lane: Lane, store: Store, causal: list[tuple[int, int]]) -> Rows:
     scale = norm + 1 if loaded.spec.family == "gemma2" else norm
     best = top_tokens(
         chosen.dec.numpy(),
-        matrix.weight.detach().float().cpu().numpy(),
+        matrix.weight.detach().cpu().float().numpy(),  # not in float32 on the device
         norm_scale=scale.cpu().numpy(),
         top=settings.top_tokens,
         matrix=settings.matrix,

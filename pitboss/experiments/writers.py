@@ -93,11 +93,14 @@ def _text(answer: httpx.Response, where: str) -> Written:
     return Written(text.strip(), str(finish) if finish else None)
 
 
-def ask_model(lane: Lane, settings: Describe, prompts: Mapping[str, str]) -> dict[str, Written]:
+def ask_model(
+    lane: Lane, settings: Describe, prompts: Mapping[str, str], slots: int | None = None
+) -> dict[str, Written]:
     """Have the lane's own model answer prompts, always with its likeliest token.
 
     Args:
         prompts: Name -> prompt.
+        slots: Rows in flight where memory is short, or None.
 
     Raises:
         NotWritten: An answer is empty.
@@ -110,7 +113,7 @@ def ask_model(lane: Lane, settings: Describe, prompts: Mapping[str, str]) -> dic
         width=lane.width_of("games"),  # every prompt is its own
         prompt_capacity=max(len(row.prompt) for row in rows),
         token_capacity=settings.max_new_tokens,
-        slots=None,
+        slots=slots,
     )
     written = {g.key: Written(g.text.strip(), g.finish) for g in engine.run(rows)}
     if empty := [name for name, answer in written.items() if not answer.text]:

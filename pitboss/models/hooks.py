@@ -5,7 +5,7 @@ transformers this equals `hidden_states[l + 1]`, except for the last block, whos
 taken after the final norm. So outputs are taken by hooks, never from `hidden_states`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,8 +29,14 @@ def final_norm(loaded: LoadedModel) -> nn.Module:
 
 
 @contextmanager
-def block_outputs(loaded: LoadedModel) -> Iterator[dict[int, Tensor]]:
-    """Within the context, the dict holds the last forward's output [b, t, d] of each block."""
+def block_outputs(
+    loaded: LoadedModel, layers: Collection[int] | None = None
+) -> Iterator[dict[int, Tensor]]:
+    """Within the context, the dict holds the last forward's output [b, t, d] of each block.
+
+    Args:
+        layers: The blocks whose outputs are kept; all if None.
+    """
     outputs: dict[int, Tensor] = {}
 
     def keep(index: int, output: Any) -> None:
@@ -40,6 +46,7 @@ def block_outputs(loaded: LoadedModel) -> Iterator[dict[int, Tensor]]:
     handles = [
         block.register_forward_hook(lambda _module, _args, out, index=index: keep(index, out))
         for index, block in enumerate(blocks(loaded))
+        if layers is None or index in layers
     ]
     try:
         yield outputs

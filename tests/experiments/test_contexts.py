@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pitboss.engine import Row, Sampling
-from pitboss.experiments import contexts, peaks, words
+from pitboss.experiments import contexts, passes, words
 from pitboss.experiments.peaks import Text, most_active
 from pitboss.games.prompts import render
 from pitboss.saes.planted import planted
@@ -31,7 +31,7 @@ def test_states_are_those_of_the_model_and_of_the_engine(whole: Whole) -> None:
     loaded = whole.lane.loaded
     tokens = loaded.encode(render("exp2/risky").text)
     with torch.inference_mode():
-        own = peaks.residuals(loaded, tokens, range(4))
+        own = passes.residuals(loaded, tokens, range(4))
         ids = torch.tensor([tokens])
         hidden = loaded.model(input_ids=ids, output_hidden_states=True).hidden_states
     for layer in range(3):  # the last block's entry is taken behind the final norm
@@ -55,7 +55,7 @@ def test_a_plain_search_finds_the_same_places(
     rows, seen = [], set()
     for text in sorted(texts):
         with torch.inference_mode():
-            states = peaks.residuals(loaded, text.tokens, LAYERS)
+            states = passes.residuals(loaded, text.tokens, LAYERS)
         for at in range(1, len(text.tokens)):
             if text.tokens[: at + 1] in seen:
                 continue
@@ -120,7 +120,7 @@ def test_a_feature_that_reads_a_token_is_active_at_that_token(
     layer, some = LAYERS[0], [text for text in texts if token in text.tokens][:5]
     assert some
     with torch.inference_mode():
-        states = torch.cat([peaks.residuals(loaded, t.tokens, [layer])[layer][1:] for t in some])
+        states = torch.cat([passes.residuals(loaded, t.tokens, [layer])[layer][1:] for t in some])
     at = torch.tensor([token == other for text in some for other in text.tokens[1:]])
     apart = states[at].mean(0) - states[~at].mean(0)
     direction = (

@@ -18,6 +18,7 @@ class SomeUnit:
     """A unit that is not done yet."""
 
     experiment, kind, slug = "games", "games", "llama/0001"
+    at_once: int | None = None
 
     def __init__(self, key: str) -> None:
         self.key = key
