@@ -47,7 +47,14 @@ def test_the_plan_plays_3200_games_with_each_model(plan):
 def test_the_totals_are_the_sums(plan):
     assert plan.tokens == sum(w.tokens for w in plan.work)
     assert plan.bytes == sum(w.bytes for w in plan.work)
-    assert plan.runs == 3_200 + 3_200 + 1_000 + 794_080
+    assert plan.runs == 3_200 + 3_200 + 1_000 + 794_080 + 6_050
+
+
+def test_the_plan_holds_50_features_through_50_games_each(plan):
+    held = work(plan, "persistent")
+    assert held.runs == ((50 + 10) * 2 + 1) * 50 == 6_050
+    assert held.tokens == 6_050 * 100 * 4 * 100
+    assert note(plan, "50 games", "played once for all features")
 
 
 def test_the_published_feature_counts_add_up():
