@@ -16,6 +16,7 @@ from pitboss.analysis.declaration import declaration
 from pitboss.analysis.effects import effects
 from pitboss.analysis.findings import expected_false, false_positives, findings, stop_rates
 from pitboss.analysis.ladder import as_rows, ladder
+from pitboss.analysis.repeats import NewTexts, repetitions
 from pitboss.store import KINDS, Store, part_key, table_of
 from tests.report.beside import HOSTILE, MODEL, PROMPTS, beside
 
@@ -26,6 +27,8 @@ SETTINGS: dict[str, Any] = {
     "patching": {"model": "llama", "fdr": 0.05, "trials": 20, "values": ["safe", "risky"]},
     "versions": {"pitboss": "0.1.0", "torch": "2.13.0"},
 }
+TEXTS = {"baseline": {"repeats": 38, "new": 30}, "safe": {"repeats": 900, "new": 90}}
+"""Draws of a prompt that was drawn before; those at the safe value mostly repeat one text."""
 
 
 def make(root: Path, *, layers: int = 4, per_layer: int = 12, controls: int = 10,
@@ -178,6 +181,8 @@ def _documents(
     yield "summary.json", {
         "study": "night", "complete": True, "problems": [],
         "shortfalls": ["pathway/games: 20 of 25 with outcome bankruptcy."],
+        "warnings": repetitions("patching/trials", {arm: NewTexts(**drawn)
+                                                    for arm, drawn in TEXTS.items()}),
         "experiments": {"patching": {
             "parts": {"expected": 5, "actual": 5}, "rows": len(runs), "valid_responses": None,
             "lane_seconds": 41.0, "wall_seconds": 22.5, "rows_per_second": len(runs) / 22.5,
@@ -186,7 +191,8 @@ def _documents(
                 "rows": {"expected": len(runs), "actual": len(runs)},
                 "valid_responses": {"valid": int((runs["decision"] != "none").sum()),
                                     "responses": len(runs), "rate": 0.98,
-                                    "reasons": {"unreadable": 1}},
+                                    "reasons": {"unreadable": 1}, "cut_off": 3},
+                "new_texts": TEXTS,
                 "counts": {}, "lane_seconds": 41.0, "wall_seconds": 22.5,
                 "rows_per_second": len(runs) / 22.5}}}},
         "planted": {

@@ -167,6 +167,15 @@ def test_what_is_missing_or_cut_is_said(tmp_path: Path) -> None:
     assert len("".join(run["text"])) + run["more"] > 2000 and run["more"] > 500
 
 
+def test_costs_say_how_many_responses_are_cut_off_or_repeated(store: Store, page: str) -> None:
+    section = page[page.index('<section id="ran">') : page.index('<section id="effects">')]
+    trials = pd.read_parquet(store.path / "trials.parquet")
+    new, repeats = (sum(arm[name] for arm in study.TEXTS.values()) for name in ("new", "repeats"))
+    cells = re.findall(r'<td class="right">([^<]*)</td>', section)
+    assert f"{100 * 3 / len(trials):.1f} %" in cells and f"{100 * new / repeats:.1f} %" in cells
+    assert section.count("<li>") == 1 and "90 (10%) are new texts" in section
+
+
 def test_texts_stand_out_from_their_paper_in_light_and_dark() -> None:
     def luminance(colour: str) -> float:
         parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

@@ -10,6 +10,7 @@ from typing import get_args
 from pitboss.analysis import effects, looks, original
 from pitboss.analysis.declaration import declaration, sentences
 from pitboss.analysis.ladder import ladder
+from pitboss.analysis.repeats import NewTexts, repetitions
 from pitboss.analysis.sequential import Rule
 from pitboss.games.outcomes import Outcome
 from pitboss.games.reading.reading import Decision, Reason
@@ -132,6 +133,13 @@ def test_what_is_missing_in_a_study(tmp_path: Path) -> None:
         korean(text)
     assert korean(problems[0]).startswith("패칭/trials: 부분 3개")
     assert any("그만둠" in korean(text) and "99" in text for text in problems)
+
+
+def test_warnings_of_repeated_texts() -> None:
+    few = {"risky": NewTexts(1000, 100), "": NewTexts(50, 2)}
+    arm, games = map(korean, repetitions("confirmation/trials", few))
+    assert arm.startswith("확인/trials, 조건 ‘위험 값’:") and "1,000" in arm and "10%" in arm
+    assert games.startswith("확인/trials:") and not re.search("of|draws", arm + games)
 
 
 def test_a_text_that_nobody_knows_is_shown_and_marked() -> None:

@@ -1,5 +1,6 @@
 """What ran and what it cost."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pitboss.report.page.book import Book, Section
@@ -10,21 +11,41 @@ def build(book: Book) -> Section | None:
     experiments = book.summary.get("experiments")
     if not experiments:
         return None
-    rows: list[dict[str, Any]] = []
-    for name, found in experiments.items():
-        for kind, step in found["steps"].items():
-            valid = step["valid_responses"]
-            rows.append(
-                {
-                    "experiment": name,
-                    "kind": kind,
-                    "rows": shown(step["rows"]["actual"]),
-                    "parts": f"{step['parts']['actual']:,}",
-                    "valid": percent(valid["rate"]) if valid else "",
-                    "seconds": seconds(step["wall_seconds"] or step["lane_seconds"] or None),
-                    "speed": shown(step["rows_per_second"]) if step["rows_per_second"] else "–",
-                    "devices": ", ".join(book.tables.devices(kind)),
-                }
-            )
+    rows = [
+        _row(book, name, kind, step)
+        for name, found in experiments.items()
+        for kind, step in found["steps"].items()
+    ]
     lane = sum(found["lane_seconds"] for found in experiments.values())
-    return Section("ran", {"rows": rows, "total": seconds(lane)})
+    context = {
+        "rows": rows,
+        "total": seconds(lane),
+        "texts": any(row["new"] or row["cut_off"] for row in rows),
+        "warnings": book.summary.get("warnings", []),
+    }
+    return Section("ran", context)
+
+
+def _row(book: Book, name: str, kind: str, step: Mapping[str, Any]) -> dict[str, Any]:
+    valid = step["valid_responses"] or {}
+    return {
+        "experiment": name,
+        "kind": kind,
+        "rows": shown(step["rows"]["actual"]),
+        "valid": percent(valid["rate"]) if valid else "",
+        "cut_off": _share(valid.get("cut_off"), valid.get("responses")),
+        "new": _new(step.get("new_texts") or {}),
+        "seconds": seconds(step["wall_seconds"] or step["lane_seconds"] or None),
+        "speed": shown(step["rows_per_second"]) if step["rows_per_second"] else "–",
+        "devices": ", ".join(book.tables.devices(kind)),
+    }
+
+
+def _new(texts: Mapping[str, Mapping[str, int]]) -> str:
+    """Over all arms."""
+    new, repeats = (sum(arm[name] for arm in texts.values()) for name in ("new", "repeats"))
+    return _share(new, repeats)
+
+
+def _share(part: int | None, of: int | None) -> str:
+    return "" if part is None or not of else percent(part / of)
