@@ -1,18 +1,16 @@
-"""`python -m deployments.automations`: the server's own reactions, as code.
+"""The server's own reactions, as code (see `deployments.setup`).
 
 A name is an automation's identity: what is missing is created, what differs is brought up to date.
 One that an operator switched off stays off.
 """
 
-import sys
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import PauseWorkPool, ResumeWorkPool
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from pitboss.errors import PitbossError
 from pitboss.floor.headroom import AUTOMATIC, LOW, RESTORED
 
 COMPARED = {"description", "tags", "trigger", "actions"}
@@ -98,19 +96,3 @@ def _without_ids(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_ids(item) for item in value]
     return value
-
-
-def main() -> int:
-    """Runs in the environment `up` gives it, after the server answers."""
-    try:
-        with get_client(sync_client=True) as client:
-            for name, what in ensure_automations(client).items():
-                print(f"{name.removeprefix('pitboss: ')}: {what}")
-    except PitbossError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,66 +1,89 @@
-"""`python -m deployments.deploy`: put every deployment of prefect.yaml on the server.
+"""Every deployment of prefect.yaml, put on the server; safe to repeat (see `deployments.setup`).
 
-Runs in the environment `up` gives it (see `settings.process_env`), after the pools exist.
-`prefect deploy --all` stops at the first entry that fails and says so only in its output, so the
-names on the server are compared with those in the file afterwards.
+What `prefect deploy --all` would do, through the same client: that command stops at the first entry
+that fails and says so only in its output, and it asks a new connection several times an entry.
 """
 
-import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import yaml
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.utilities.callables import parameter_schema
 
 from deployments import prefect_yaml
-from deployments.floor import Pool, this_floor
-from deployments.settings import ROOT, House, house
-from pitboss.errors import Incomplete, PitbossError
+from deployments.floor import Pool
+from pitboss.errors import Incomplete
 
 
-async def deployed(client: PrefectClient) -> dict[str, dict[str, bool]]:
-    """Every deployment on the server: `flow/name` -> schedule slug -> active."""
-    flows = {flow.id: flow.name for flow in await _all_flows(client)}
-    found: dict[str, dict[str, bool]] = {}
-    while page := await client.read_deployments(limit=200, offset=len(found)):
+class Present(NamedTuple):
+    """What somebody may have switched of a deployment: itself, and each schedule by its slug."""
+
+    paused: bool
+    active: dict[str, bool]
+
+
+def deployed(client: SyncPrefectClient) -> dict[str, Present]:
+    """Every deployment on the server, by its name `flow/name`."""
+    flows = {flow.id: flow.name for flow in _all_flows(client)}
+    found: dict[str, Present] = {}
+    while page := client.read_deployments(limit=200, offset=len(found)):
         for entry in page:
-            found[f"{flows[entry.flow_id]}/{entry.name}"] = {
-                schedule.slug: schedule.active for schedule in entry.schedules if schedule.slug
-            }
+            active = {each.slug: each.active for each in entry.schedules if each.slug}
+            found[f"{flows[entry.flow_id]}/{entry.name}"] = Present(entry.paused, active)
     return found
 
 
-async def _all_flows(client: PrefectClient) -> list[Any]:
+def _all_flows(client: SyncPrefectClient) -> list[Any]:
     flows: list[Any] = []
-    while page := await client.read_flows(limit=200, offset=len(flows)):
+    while page := client.read_flows(limit=200, offset=len(flows)):
         flows += page
     return flows
 
 
-def keep_operators_choice(
-    document: dict[str, Any], present: dict[str, dict[str, bool]]
-) -> dict[str, Any]:
-    """A schedule stays on or off as somebody left it; `active` is its first state only."""
+def keep_operators_choice(document: dict[str, Any], present: dict[str, Present]) -> dict[str, Any]:
+    """A deployment and a schedule stay as somebody left them; `active` is a first state only."""
     for entry in document["deployments"]:
         (name,) = prefect_yaml.names({"deployments": [entry]})
-        current = present.get(name, {})
+        paused, active = present.get(name, Present(False, {}))
+        entry["paused"] = paused
         for schedule in entry.get("schedules", []):
-            schedule["active"] = current.get(schedule["slug"], schedule["active"])
+            schedule["active"] = active.get(schedule["slug"], schedule["active"])
     return document
 
 
-def write_out(place: House, document: dict[str, Any]) -> Path:
-    """The file `deploy --all` reads: one plain entry for each deployment."""
-    path = place.home / "prefect.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-    return path
+def put(client: SyncPrefectClient, entry: dict[str, Any], pull: list[dict[str, Any]]) -> None:
+    """Create a deployment, or bring the one of that name up to date."""
+    flow = prefect_yaml.load_flow(entry["entrypoint"])
+    client.create_deployment(
+        client.create_flow(flow),
+        name=entry["name"],
+        entrypoint=entry["entrypoint"],
+        description=entry["description"],
+        tags=entry["tags"],
+        parameters=entry["parameters"],
+        parameter_openapi_schema=parameter_schema(flow).model_dump(exclude_unset=True),
+        enforce_parameter_schema=entry.get("enforce_parameter_schema", True),
+        work_pool_name=entry["work_pool"]["name"],
+        schedules=[_schedule(each) for each in entry.get("schedules", [])],
+        paused=entry["paused"],
+        pull_steps=pull,
+    )
 
 
-async def deploy(place: House, floor: Sequence[Pool]) -> list[str]:
+def _schedule(each: dict[str, Any]) -> DeploymentScheduleCreate:
+    return DeploymentScheduleCreate(
+        slug=each["slug"],
+        schedule=CronSchedule(cron=each["cron"], timezone=each["timezone"]),
+        active=each["active"],
+        parameters=each.get("parameters", {}),
+    )
+
+
+def deploy(client: SyncPrefectClient, floor: Sequence[Pool]) -> list[str]:
     """Deploy everything and make sure that it is there.
 
     Returns:
@@ -68,37 +91,22 @@ async def deploy(place: House, floor: Sequence[Pool]) -> list[str]:
 
     Raises:
         BadInput: prefect.yaml is wrong (see `prefect_yaml.check`); nothing was deployed.
-        Incomplete: A deployment of the file is not on the server.
+        Incomplete: The server refused a deployment, or does not show it.
     """
     document = prefect_yaml.check(prefect_yaml.FILE, floor, os.environ)
-    async with get_client() as client:
-        document = keep_operators_choice(document, await deployed(client))
-        path = write_out(place, document)
-        command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
-        done = subprocess.run(
-            [*command, "--prefect-file", str(path)], cwd=ROOT, capture_output=True, text=True
-        )
-        wanted = prefect_yaml.names(document)
-        missing = wanted - set(await deployed(client))
-    if done.returncode or missing:
+    for entry in keep_operators_choice(document, deployed(client))["deployments"]:
+        try:
+            put(client, entry, document["pull"])
+        except PrefectHTTPStatusError as error:
+            (name,) = prefect_yaml.names({"deployments": [entry]})
+            raise Incomplete(
+                f"The server refused the deployment {name}: {error.response.text[:3000]}",
+                where=prefect_yaml.FILE.name,
+                next="Correct the cause and run `make up` again.",
+            ) from error
+    wanted = prefect_yaml.names(document)
+    if missing := wanted - deployed(client).keys():
         raise Incomplete(
-            f"`prefect deploy --all` left out {', '.join(sorted(missing)) or 'nothing'} and ended "
-            f"with exit code {done.returncode}.\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}",
-            where=str(path),
-            next="Correct the cause shown above and run `make up` again.",
+            f"The server does not show {', '.join(sorted(missing))}.", next="Run `make up` again."
         )
     return sorted(wanted)
-
-
-def main() -> int:
-    try:
-        done = asyncio.run(deploy(house(), this_floor()))
-    except PitbossError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join(done))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

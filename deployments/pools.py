@@ -4,19 +4,17 @@ The command line's `work-pool create --overwrite` un-pauses a pool and clears it
 client a pool is created when missing, and otherwise only its template is replaced.
 """
 
-import asyncio
 import copy
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from deployments.floor import Pool, this_floor
-from pitboss.errors import BadInput, PitbossError
+from deployments.floor import Pool
+from pitboss.errors import BadInput
 
 # A flow process must outlive a killed worker; with streamed output it dies with the worker's pipe.
 STREAM_OUTPUT = False
@@ -88,23 +86,3 @@ async def ensure_pools(client: PrefectClient, wanted: Sequence[Pool]) -> dict[st
         await client.update_work_pool(pool.name, update)
         done[pool.name] = "updated"
     return done
-
-
-async def _main() -> None:
-    async with get_client() as client:
-        for name, what in (await ensure_pools(client, this_floor())).items():
-            print(f"{name} {what}")
-
-
-def main() -> int:
-    """`python -m deployments.pools`: runs in the environment `up` gives it."""
-    try:
-        asyncio.run(_main())
-    except PitbossError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -55,8 +55,8 @@ def units(place: House, port: int, secrets: Mapping[str, str], env: Path) -> dic
             more=["TimeoutStopSec=30"],
         ),
         "pitboss-deploy.service": _service(
-            "Work pools and deployments of this house", [python, "-m", "deployments.deploy"],
-            place, env=client, after=after_server, before=[python, "-m", "deployments.pools"],
+            "What the server of this house must know", [python, "-m", "deployments.setup"],
+            place, env=client, after=after_server,
             restart="on-failure", more=["Type=oneshot", "RemainAfterExit=yes"],
         ),
         "pitboss-worker@.service": _service(
@@ -85,7 +85,6 @@ def _service(
     *,
     env: Path | None = None,
     after: list[str] | None = None,
-    before: list[str] | None = None,
     restart: str = "always",
     more: list[str] | None = None,
 ) -> str:
@@ -102,7 +101,6 @@ def _service(
         "[Service]",
         f"WorkingDirectory={place.root}",
         *([f"EnvironmentFile={env}"] if env else []),
-        *([f"ExecStartPre={shlex.join(before)}"] if before else []),
         f"ExecStart={shlex.join(command)}",
         f"Restart={restart}",
         "RestartSec=5",

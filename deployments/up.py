@@ -8,7 +8,6 @@ import argparse
 import os
 import secrets
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +18,7 @@ from deployments.processes import TOKEN, Role, Started, start, tail, wait_until
 from deployments.profiles import FLOOR, LAPTOP, NAMES, check_name, environments
 from deployments.profiles.services import start_services
 from deployments.settings import HOST, House, choose_port, house, port_is_free
+from deployments.setup_process import Setup
 from deployments.state import Up, only_one, read_state, write_state
 from pitboss.errors import BadInput, Incomplete, PitbossError
 
@@ -26,6 +26,8 @@ from pitboss.errors import BadInput, Incomplete, PitbossError
 SERVER_PATIENCE = 180.0
 WORKER_PATIENCE = 120.0
 RECONCILE_SECONDS = "15"
+# What the server is told, in this order; workers start as soon as there are pools.
+SETUP = ("work pools", "deployments", "automations")
 
 
 def up(place: House, floor: Sequence[Pool], profile: str = LAPTOP) -> Up:
@@ -45,13 +47,15 @@ def up(place: House, floor: Sequence[Pool], profile: str = LAPTOP) -> Up:
         if profile == FLOOR:
             start_databases(place, state)
         api = Api(state.port, env)
-        start_server(place, state, variables.server | {TOKEN: state.token}, api)
-        report("work pools", run_step("deployments.pools", env, place))
-        for pool in floor:
-            start_worker(place, state, env, pool)
-        start_reconciler(place, state, env)
-        report("deployments", run_step("deployments.deploy", env, place))
-        report("automations", run_step("deployments.automations", env, place))
+        with Setup(env, place, SETUP) as setup:  # imports the flows while the server starts
+            start_server(place, state, variables.server | {TOKEN: state.token}, api)
+            setup.begin()
+            for what in SETUP:
+                report(what, setup.next())
+                if what == "work pools":
+                    for pool in floor:
+                        start_worker(place, state, env, pool)
+                    start_reconciler(place, state, env)
         wait_for_workers(state, api, floor)
     return state
 
@@ -148,18 +152,6 @@ def remember(place: House, state: Up, started: Started) -> None:
     others = [s for s in state.processes if (s.role, s.name) != (started.role, started.name)]
     state.processes = [*others, started]
     write_state(place, state)
-
-
-def run_step(module: str, env: dict[str, str], place: House) -> str:
-    """Run a module that uses Prefect's client, in our environment; return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", module], env=env, cwd=place.root, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise Incomplete(
-            f"{done.stdout}{done.stderr}".strip(), next="`make up` goes on from here when repeated."
-        )
-    return ", ".join(done.stdout.split("\n")).strip(", ")
 
 
 def write_shell_settings(place: House, env: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from deployments import prefect_yaml
-from deployments.deploy import keep_operators_choice
+from deployments.deploy import Present, keep_operators_choice
 from deployments.floor import FLOOR_FILE, Pool, pools, read_floor_file
 from pitboss.errors import BadInput
 
@@ -79,10 +79,11 @@ def test_a_mistake_is_refused_by_name(
         prefect_yaml.check_flows(path)
 
 
-def test_a_schedule_that_an_operator_switched_on_stays_on(floor: list[Pool]) -> None:
+def test_what_an_operator_switched_stays_as_it_is(floor: list[Pool]) -> None:
     document = prefect_yaml.check(prefect_yaml.FILE, floor, ENV)
-    present = {"campaign/campaign": {"nightly-demo": True}}
+    present = {"campaign/campaign": Present(paused=True, active={"nightly-demo": True})}
     kept = keep_operators_choice(document, present)["deployments"][0]
-    assert kept["schedules"][0]["active"] is True
+    assert kept["schedules"][0]["active"] is True and kept["paused"] is True
     fresh = keep_operators_choice(prefect_yaml.check(prefect_yaml.FILE, floor, ENV), {})
     assert fresh["deployments"][0]["schedules"][0]["active"] is False
+    assert not any(entry["paused"] for entry in fresh["deployments"])
