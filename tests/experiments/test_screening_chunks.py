@@ -1,0 +1,79 @@
+"""Chunks of a screening: neither their size nor a kill between them changes what is stored."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from deployments.settings import ROOT
+from pitboss.experiments import ranking, screening
+from tests.experiments.screened import after_selection, screen
+from tests.experiments.small import Whole, parquet_bytes
+
+
+def test_chunks_change_no_row(whole: Whole, tmp_path: Path) -> None:
+    lane, store = after_selection(whole, tmp_path, screening={"chunk": 100})
+    units = screening.units(lane.study, store)
+    assert [len(unit.payload.features) for unit in units] == [100, 100, 56] * 2
+    screen(lane, store)
+    assert store.read("screening").equals(whole.store.read("screening"))
+    assert ranking.top(lane.study, store).equals(ranking.top(whole.study, whole.store))
+
+
+# One process loads the model and forks; each child goes on with the screening until it dies.
+DIE_AGAIN_AND_AGAIN = """
+import os, signal, sys
+from pathlib import Path
+
+import sae_lens  # once, not in every child
+import torch
+torch.set_num_threads(1)
+
+from pitboss.analysis.findings import primary_stops
+from pitboss.experiments import ranking, screening
+from pitboss.experiments.lane import open_lane
+from pitboss.experiments.study import open_store
+from tests.experiments.small import ALIAS, small_study
+
+study = small_study(screening={"chunk": 100})
+lane = open_lane(study, ALIAS, "cpu")
+
+def dying(call, left):
+    def counted(*args, **kwargs):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **kwargs)
+    return counted
+
+for renames in map(int, sys.argv[2:]):
+    if (pid := os.fork()) == 0:
+        store = open_store(study, Path(sys.argv[1]))
+        os.rename = dying(os.rename, renames)
+        for unit in screening.units(study, store):
+            screening.run(lane, store, unit)
+        ranking.run(study, store)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(status, len(open_store(study, Path(sys.argv[1])).refs("screening")))
+"""
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(whole: Whole, tmp_path: Path) -> None:
+    lane, store = after_selection(whole, tmp_path / "undisturbed", screening={"chunk": 100})
+    _, killed = after_selection(whole, tmp_path / "killed", screening={"chunk": 100})
+    screen(lane, store)
+    # Before the first part is in its place; between a part and its record; later; in the ranking.
+    renames = ["1", "4", "3", "10", "0"]
+    done = subprocess.run(
+        [sys.executable, "-c", DIE_AGAIN_AND_AGAIN, str(tmp_path / "killed"), *renames],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert told == [["-9", "0"], ["-9", "1"], ["-9", "2"], ["-9", "6"], ["0", "6"]], done.stderr
+    assert parquet_bytes(killed) == parquet_bytes(store)
+    assert all(problem.harmless for problem in killed.verify())
