@@ -6,15 +6,13 @@ Prints how long the page takes to make, what it weighs, and how long Chromium ne
 view, to a search in the table, and to a card.
 """
 
-import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
 from pitboss.report.page import render
+from tests.browser import chromium
 from tests.report import study
 
 LOADED = "() => performance.getEntriesByType('navigation')[0].loadEventEnd"
@@ -36,10 +34,7 @@ def main(layers: int = 31, per_layer: int = 300) -> None:
 
 def look(path: Path) -> None:
     """Opens the page as a reader would."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium.started() as browser:
         page = browser.new_page(viewport={"width": 1360, "height": 900})
         page.goto(path.as_uri())
         print(f"first view {page.evaluate(PAINTED):.0f} ms, loaded {page.evaluate(LOADED):.0f} ms")
@@ -52,7 +47,6 @@ def look(path: Path) -> None:
             ("Korean", "speak('ko')"),
         ):  # fmt: skip
             print(f"{name} {page.evaluate(TIMED, what):.0f} ms")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ With PITBOSS_PICTURES=docs/images the pictures of the docs are made anew.
 """
 
 import asyncio
-import importlib.util
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -36,28 +34,10 @@ from pitboss.floor.history import remember
 from tasks import floor as floor_tasks
 from tasks import study as study_tasks
 from tasks.study import ROOT, open_results, read_study
+from tests.browser import chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on this machine"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("playwright") is None, reason="playwright is not installed"
-    ),
-]
 FLOOR = "studies/floors/plan.yaml"
 PATIENCE = 30_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -85,9 +65,7 @@ def url(server: Any, path: str) -> str:
 
 
 def picture(page: Any, name: str) -> None:
-    if folder := os.environ.get("PITBOSS_PICTURES"):
-        page.wait_for_timeout(1_500)  # pages fade in
-        page.screenshot(path=str(ROOT / folder / f"{name}.png"))
+    chromium.picture(page, name, settle=1_500)  # pages fade in
 
 
 def test_the_approvals_form_takes_no_empty_answer_and_a_right_one_goes_on(

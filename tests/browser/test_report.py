@@ -4,9 +4,8 @@ With PITBOSS_PICTURES=docs/images the pictures of the docs are made anew, from r
 is there.
 """
 
-import importlib.util
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,39 +14,22 @@ import pytest
 
 from pitboss.report.page import render
 from pitboss.store import Store
+from tests.browser import chromium
 from tests.report import study
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome on this machine"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("playwright") is None, reason="playwright is not installed"
-    ),
-]
 FIRST_VIEW = 2_000  # milliseconds
+LATIN = {"Wilson", "Fisher", "arXiv", "menu", "cpu", "log"}
+"""What stays as it is in Korean: names of people, programs and conditions."""
 DESK, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.environ.get("PITBOSS_PICTURES"):
-        demo = Path(os.environ.get("PITBOSS_RESULTS", ROOT / "results")) / "demo"
+        demo = Path(os.environ.get("PITBOSS_RESULTS", chromium.ROOT / "results")) / "demo"
         if demo.is_dir():
             return render.write(Store.open(demo))
     return render.write(study.make(tmp_path_factory.mktemp("browser")))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -73,9 +55,7 @@ def visit(browser: Any, report: Path) -> Iterator[Any]:
 
 
 def picture(page: Any, name: str) -> None:
-    if folder := os.environ.get("PITBOSS_PICTURES"):
-        page.wait_for_timeout(500)
-        page.screenshot(path=str(ROOT / folder / f"report-{name}.png"))
+    chromium.picture(page, f"report-{name}", settle=500)
 
 
 def names(page: Any) -> list[str]:
@@ -178,6 +158,47 @@ def test_every_word_changes_its_language(visit: Any) -> None:
     page.get_by_role("button", name="닫기").click()
     page.get_by_role("button", name="English").click()
     assert "What was found" in page.locator("main").inner_text()
+
+
+def test_games_and_games_under_a_patch_in_both_languages(visit: Any) -> None:
+    page = visit(DESK)
+    go_to(page, "betting")
+    for name in ("betting", "persistent", "held", "unpatched"):
+        figure = page.locator(f"figure[data-plot={name}]")
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg circle").first.wait_for()
+    assert page.locator("figure[data-plot=held] .facets > div").count() >= 6  # one a measure
+    filled = page.locator("figure[data-plot=held] circle[fill='var(--found)']")
+    assert 0 < filled.count() < page.locator("figure[data-plot=held] circle").count()
+    section = page.locator("#persistent")
+    shown = section.locator(".families tbody tr").first.inner_text()
+    assert shown.startswith("Bankruptcy") and re.search(r"\d of \d", shown)
+    section.get_by_text("Every comparison in numbers").click()
+    assert section.locator("td.hit").first.is_visible()
+    go_to(page, "persistent")
+    picture(page, "games")
+    page.evaluate("() => speak('ko')")
+    assert section.locator(".families tbody tr").first.inner_text().startswith("파산")
+    number = page.locator("#betting .num").first.get_attribute("title")
+    assert number and "게임의 I_BA 평균" in number
+
+
+def test_in_korean_only_names_and_code_are_latin(visit: Any) -> None:
+    page = visit(DESK)
+    page.evaluate("() => speak('ko')")
+    for details in page.locator("main section details").all():
+        details.evaluate("details => details.open = true")
+    for section in page.locator("main section").evaluate_all("all => all.map((one) => one.id)"):
+        if section in ("features", "words", "settings", "declared", "numbers"):
+            continue  # tokens, words, settings and columns are the study's own
+        go_to(page, section)
+        shown = page.locator(f"#{section}")
+        shown.evaluate("one => one.querySelectorAll('code, .raw').forEach((n) => n.remove())")
+        text = re.sub(
+            r"[\w./-]*/[\w.-]+|original-\w+|\w+\.(parquet|json|md)", "", shown.inner_text()
+        )
+        left = {word for word in re.findall("[A-Za-z]{3,}", text) if not word.isupper()} - LATIN
+        assert not left, (section, left)
 
 
 def test_a_phone_shows_all_of_it_and_paper_the_strongest(visit: Any) -> None:
