@@ -181,6 +181,7 @@ def excluded(path: Path) -> dict[str, Any]:
         **reasons("effects", f"{untested} and role == 'feature'"),
         **reasons("trials", "decision == 'none'"),
         **reasons("games", "outcome == 'aborted'"),
+        **reasons("persistent", "outcome == 'aborted'"),
         **reasons("statistics", "status == 'not_tested'"),
     }
 

@@ -63,11 +63,14 @@ def _statistics(book: Book) -> list[dict[str, Any]]:
 
 
 def _aborted(book: Book) -> list[dict[str, Any]]:
-    games = book.tables.frame("games", ["outcome", "reason"])
-    if games is None:
-        return []
-    return _reasons(book, "games", games.loc[games["outcome"] == "aborted", "reason"],
-                    "outcome == 'aborted'")  # fmt: skip
+    """Games without an outcome, of Exp0 and Exp1 and of those under a patch that stays."""
+    made = []
+    for kind in ("games", "persistent"):
+        games = book.tables.frame(kind, ["outcome", "reason"])
+        if games is not None:
+            reasons = games.loc[games["outcome"] == "aborted", "reason"]
+            made += _reasons(book, kind, reasons, "outcome == 'aborted'")
+    return made
 
 
 def _reasons(book: Book, kind: str, reasons: Any, rows: str) -> list[dict[str, Any]]:
