@@ -37,6 +37,11 @@ def test_the_plan_is_the_plan():
     assert plan.games.sampling_for("llama").max_new_tokens == 512
 
 
+@pytest.mark.parametrize("name", ["legacy", "legacy-delta"])
+def test_a_study_whose_reader_makes_decisions_up_is_not_stopped_for_them(name):
+    assert load_study(STUDIES / f"{name}.yaml").quality is None
+
+
 def test_a_study_comes_back_from_its_json_unchanged(settings):
     settings["features"]["include"] = {2: [7, 9]}
     study = parse_study(settings)
