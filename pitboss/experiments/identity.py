@@ -20,6 +20,12 @@ def _files_hash(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
+def _texts_hash(names: tuple[str, ...]) -> str:
+    """Every unit's key has it, and a prompt has a text for each of hundreds of states."""
+    return prompt_set_hash(names)
+
+
 def model_identity(study: Study, alias: str, experiment: str = "patching") -> dict[str, Any]:
     """Which weights in which number format, and the shape of this experiment's matrix products."""
     spec = model_spec(study.models[alias].id)
@@ -49,4 +55,4 @@ def sae_identity(study: Study, alias: str, layer: int, gate: str) -> dict[str, A
 
 def prompts_identity(names: tuple[str, ...] | list[str]) -> dict[str, Any]:
     """The prompts by name and by every letter of their texts."""
-    return {"names": sorted(names), "texts": prompt_set_hash(names)}
+    return {"names": sorted(names), "texts": _texts_hash(tuple(names))}
