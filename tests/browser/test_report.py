@@ -170,6 +170,12 @@ def test_games_and_games_under_a_patch_in_both_languages(visit: Any) -> None:
     assert page.locator("figure[data-plot=held] .facets > div").count() >= 6  # one a measure
     filled = page.locator("figure[data-plot=held] circle[fill='var(--found)']")
     assert 0 < filled.count() < page.locator("figure[data-plot=held] circle").count()
+    filled.first.scroll_into_view_if_needed()
+    filled.first.hover()
+    page.mouse.down()
+    page.mouse.up()
+    page.get_by_role("dialog").get_by_text("Layer").first.wait_for()
+    page.keyboard.press("Escape")
     section = page.locator("#persistent")
     shown = section.locator(".families tbody tr").first.inner_text()
     assert shown.startswith("Bankruptcy") and re.search(r"\d of \d", shown)
@@ -209,3 +215,5 @@ def test_a_phone_shows_all_of_it_and_paper_the_strongest(visit: Any) -> None:
     page.emulate_media(media="print")
     assert not page.locator("#table").is_visible()
     assert page.locator(".static tbody tr").first.is_visible()
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#persistent .compared").first.is_visible()

@@ -50,9 +50,11 @@ function forests(contrasts, colour, width) {
         Plot.dot(some, { y: rowName, x: (d) => at(d.difference), r: 3.6, fill: (d) => (d.hit ? colour(d) : "var(--paper)"), stroke: colour, strokeWidth: 1.5, dy, tip: tipped, title: said }),
       ];
     });
-    return plot({ width: across, height: 60 + 20 * order.length, marginLeft: 128, marginRight: 12,
+    const made = plot({ width: across, height: 60 + 20 * order.length, marginLeft: 128, marginRight: 12,
       x: { label: by === 100 ? t("axis.difference") : null, labelAnchor: "center", labelArrow: "none", grid: true, nice: true, ticks: 3 },
       y: { label: null, domain: order, type: "point", tickSize: 0 }, marks: [Plot.ruleX([0], { stroke: "var(--grey)" }), ...marks] });
+    made.addEventListener("click", () => { if (made.value) openCard(made.value.f); });
+    return made;
   });
 }
 

@@ -41,7 +41,10 @@ function watch() {
     width = innerWidth;
     seen.forEach(draw);
   });
-  addEventListener("beforeprint", () => all.forEach(draw));
+  addEventListener("beforeprint", () => {
+    all.forEach(draw);
+    for (const details of document.querySelectorAll("details.paper")) details.open = true;
+  });
 }
 
 const COLOURS = { safe: "var(--safe)", risky: "var(--risky)", found: "var(--found)", grey: "var(--grey)",
