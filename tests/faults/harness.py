@@ -26,21 +26,27 @@ from pitboss.experiments import patching
 from pitboss.experiments.lane import open_lane
 from pitboss.experiments.study import open_store
 from pitboss.store import Store
-from tests.faults.patched import prepare, trial_files
+from pitboss.studies.loading import load_study
+from tests.faults.patched import STUDY, prepare, trial_files
 
 ROUNDS = 50
 FAULTS = 4  # children that are hit, of every round
+PREPARED = "prepared"
 KILLED = -signal.SIGKILL
 
 
 class Harness:
-    """One loaded model; every child is forked from it and does the study until it is hit."""
+    """One loaded model; every child is forked from it and does the study until it is hit.
+
+    Args:
+        folder: Where the rounds work; the study's folder lies in its `prepared` (see `prepare`).
+    """
 
     def __init__(self, folder: Path, faults: int = FAULTS) -> None:
         self.faults = faults
         torch.set_num_threads(1)
         self.folder = folder
-        self.study, _ = prepare(folder / "prepared")
+        self.study = load_study(STUDY)
         self.lane = open_lane(self.study, "llama", "cpu")
         began = time.monotonic()
         self.expected = self._undisturbed()
@@ -54,7 +60,7 @@ class Harness:
         """
         draw = random.Random(seed)
         results = self.folder / seed
-        shutil.copytree(self.folder / "prepared", results)
+        shutil.copytree(self.folder / PREPARED, results)
         for _ in range(self.faults):
             fault = draw.choice([self.kill, self.kill, self.kill_two, self.fill_up])
             fault(results, draw)
@@ -105,7 +111,7 @@ class Harness:
 
     def _undisturbed(self) -> dict[str, bytes]:
         results = self.folder / "undisturbed"
-        shutil.copytree(self.folder / "prepared", results)
+        shutil.copytree(self.folder / PREPARED, results)
         assert self._wait(self._child(results)) == 0
         return self.state_of(results)
 
@@ -183,22 +189,21 @@ def _rewrite(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def run(rounds: int, seed: int, faults: int = FAULTS) -> tuple[int, Counter[str]]:
+def run(folder: Path, rounds: int, seed: int, faults: int = FAULTS) -> tuple[int, Counter[str]]:
     """Returns how many rounds ended with the same bytes, and how often each fault was done."""
-    with tempfile.TemporaryDirectory() as folder:
-        harness = Harness(Path(folder), faults)
-        same = 0
-        for number in range(rounds):
-            began = time.monotonic()
-            try:
-                harness.round(f"{seed}-{number}")
-                same += 1
-                verdict = "same bytes"
-            except AssertionError as error:
-                verdict = f"DIFFERENT: {error}"
-            seconds = time.monotonic() - began
-            print(f"round {number + 1}/{rounds} {verdict}, {seconds:.1f} s", flush=True)
-        return same, harness.done
+    harness = Harness(folder, faults)
+    same = 0
+    for number in range(rounds):
+        began = time.monotonic()
+        try:
+            harness.round(f"{seed}-{number}")
+            same += 1
+            verdict = "same bytes"
+        except AssertionError as error:
+            verdict = f"DIFFERENT: {error}"
+        seconds = time.monotonic() - began
+        print(f"round {number + 1}/{rounds} {verdict}, {seconds:.1f} s", flush=True)
+    return same, harness.done
 
 
 def main() -> int:
@@ -206,7 +211,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    same, done = run(asked.rounds, asked.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(Path(folder) / PREPARED)
+        same, done = run(Path(folder), asked.rounds, asked.seed)
     print(", ".join(f"{name} {count}" for name, count in sorted(done.items())))
     print(f"{same} of {asked.rounds} rounds ended with the bytes of an undisturbed run.")
     return 0 if same == asked.rounds else 1

@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.settings import ROOT
+from pitboss.experiments import patching
+from pitboss.experiments.lane import open_lane
 from pitboss.floor.claims import FOLDER
 from pitboss.floor.lock import KernelLock
 from pitboss.store import Store
@@ -85,11 +87,11 @@ KILLS = [
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The same study in another folder, done in one go."""
-    results = tmp_path_factory.mktemp("undisturbed")
-    _, store = prepare(results)
-    with start(results, []) as process:
-        assert told(process) == [None, 0]
+    """The same study in another folder, done in one go, and in this process."""
+    study, store = prepare(tmp_path_factory.mktemp("undisturbed"))
+    lane = open_lane(study, "llama", "cpu")
+    for unit in patching.all_units(study, store):
+        patching.run(lane, store, unit)
     return store
 
 

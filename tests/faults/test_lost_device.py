@@ -12,6 +12,7 @@ from deployments.settings import ROOT
 from pitboss.errors import OutOfMemory
 from tasks.lane import EXIT_DEVICE_LOST
 from tasks.policies import is_device_lost, is_out_of_memory
+from tests.faults.patched import STUDY, prepare
 
 # A chunk whose device is lost in the middle, in a process that calls itself a lane.
 LOST = """
@@ -20,15 +21,17 @@ from pathlib import Path
 import torch
 from pitboss.engine.runner import Runner
 from pitboss.experiments import patching
+from pitboss.experiments.study import open_store
 from pitboss.floor.claims import Queue
+from pitboss.studies.loading import load_study
 from tasks import model
-from tests.faults.patched import prepare
 
 def launch(self):
     raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
 Runner.launch = launch
-study, store = prepare(Path(sys.argv[1]))
+study = load_study(Path(sys.argv[1]))
+store = open_store(study, Path(sys.argv[2]))
 with Queue(store, patching.all_units(study, store)).take() as claim:
     try:
         model.carry_out(patching.run, study, "llama", claim.unit, store)
@@ -38,10 +41,10 @@ with Queue(store, patching.all_units(study, store)).take() as claim:
 
 
 def lose(folder: Path, pool: str) -> "subprocess.CompletedProcess[str]":
+    prepare(folder)
     env = os.environ | {"PYTHONPATH": str(ROOT), "PITBOSS_POOL": pool, "PITBOSS_HOME": str(folder)}
-    return subprocess.run(
-        [sys.executable, "-c", LOST, str(folder)], env=env, cwd=ROOT, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", LOST, str(STUDY), str(folder)]
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_a_lanes_process_ends_at_once(tmp_path: Path) -> None:
