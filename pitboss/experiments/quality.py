@@ -6,6 +6,7 @@ stays, and with other limits the same study goes on where it stopped.
 
 from collections.abc import Sequence
 
+from pitboss.analysis.proportions import clopper_pearson
 from pitboss.analysis.readable import COLUMNS, Stated, stated
 from pitboss.errors import PoorResponses
 from pitboss.experiments.units import Unit
@@ -98,8 +99,10 @@ class Gate:
 
 
 def _poor(found: Stated, limits: Quality) -> bool:
-    few = found.readable < limits.readable * found.responses
-    return few or found.cut_off > limits.cut_off * found.responses
+    """Whether a share misses its limit by more than chance: its 95 % interval is beyond it."""
+    counts = [found.readable, found.cut_off]
+    share = clopper_pearson(counts, [found.responses] * 2)
+    return bool(share.high[0] < limits.readable or share.low[1] > limits.cut_off)
 
 
 def _sentence(name: str, found: Stated, limits: Quality) -> str:

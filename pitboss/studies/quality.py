@@ -14,7 +14,8 @@ class Quality(Section):
 
     readable: Part = 0.5
     """Least share of the responses that state a decision, as the experiment's reader reads them; a
-    decision that an original-* reader makes up is none."""
+    decision that an original-* reader makes up is none. A share misses a limit when its 95 %
+    interval (Clopper and Pearson) lies beyond it, so that few responses stop nothing by chance."""
 
     cut_off: Part = 0.5
     """Largest share of the responses that reach the token limit before they state a decision."""
