@@ -126,6 +126,26 @@ def test_tables_of_the_browser_are_the_studys_rows(store: Store, page: str) -> N
     assert sum(n or 0 for n in arms["n_a"]) == feature_rows["n_a"].sum()
 
 
+def test_differences_of_whole_games_are_the_studys_rows(store: Store, page: str) -> None:
+    drawn = pd.DataFrame(blocks(page)["held"])
+    arms = pd.read_parquet(store.path / "persistent_effects.parquet")
+    values = pd.read_parquet(store.path / "persistent_contrasts.parquet")
+    for row in drawn.itertuples():
+        layer, feature = map(int, row.f[1:].split("/F"))
+        of = f"role == '{row.role}' and layer == {layer} and feature == {feature}"
+        if row.contrast == "safe_vs_risky":
+            [there] = values.query(f"{of} and measure == '{row.measure}'")["difference"]
+        else:
+            arm = row.contrast.removesuffix("_vs_baseline")
+            [there] = arms.query(f"{of} and arm == '{arm}'")[f"difference_{row.measure}"]
+        assert row.difference == pytest.approx(there, rel=1e-3)
+    patched = arms.query("role != 'baseline'").filter(regex="^difference_")
+    assert len(drawn) == values["difference"].count() + patched.count().sum()
+    games = {(d["f"], d["role"], d["arm"]): d["v"] for d in blocks(page)["persistent"]}
+    assert len(games) == len(arms)
+    assert games["L1/F0", "feature", "risky"] > 0.4 > games["L1/F0", "feature", "safe"]
+
+
 def test_answers_side_by_side_share_their_noise_and_mark_what_decided(
     store: Store, page: str
 ) -> None:
