@@ -16,7 +16,7 @@ from tests.browser import chromium
 from tests.report import study
 
 LOADED = "() => performance.getEntriesByType('navigation')[0].loadEventEnd"
-PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0].startTime"
+PAINTED = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 TIMED = "what => { const began = performance.now(); eval(what); return performance.now() - began; }"
 
 
@@ -37,6 +37,7 @@ def look(path: Path) -> None:
     with chromium.started() as browser:
         page = browser.new_page(viewport={"width": 1360, "height": 900})
         page.goto(path.as_uri())
+        page.wait_for_function(f"() => ({PAINTED})() > 0")
         print(f"first view {page.evaluate(PAINTED):.0f} ms, loaded {page.evaluate(LOADED):.0f} ms")
         for name, what in (
             ("sort", "document.querySelector('th[data-column=d] button').click()"),

@@ -70,6 +70,7 @@ def go_to(page: Any, section: str) -> None:
 
 def test_the_first_view_is_there_at_once_without_any_plot(visit: Any) -> None:
     page = visit(DESK)
+    page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length")
     timing = page.evaluate(
         "() => [performance.getEntriesByType('navigation')[0].loadEventEnd,"
         "       performance.getEntriesByName('first-contentful-paint')[0].startTime]"
