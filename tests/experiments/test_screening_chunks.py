@@ -1,5 +1,6 @@
 """Chunks of a screening: neither their size nor a kill between them changes what is stored."""
 
+import json
 import os
 import subprocess
 import sys
@@ -20,12 +21,13 @@ def test_chunks_change_no_row(whole: Whole, tmp_path: Path) -> None:
     assert ranking.top(lane.study, store).equals(ranking.top(whole.study, whole.store))
 
 
+# Their vectors come from the bank, so that no process has to load an SAE; three chunks a layer.
+SELECTED = {"features": "selected", "chunk": 10}
 # One process loads the model and forks; each child goes on with the screening until it dies.
 DIE_AGAIN_AND_AGAIN = """
-import os, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 
-import sae_lens  # once, not in every child
 import torch
 torch.set_num_threads(1)
 
@@ -35,7 +37,7 @@ from pitboss.experiments.lane import open_lane
 from pitboss.experiments.study import open_store
 from tests.experiments.small import ALIAS, small_study
 
-study = small_study(screening={"chunk": 100})
+study = small_study(screening=json.loads(sys.argv[2]))
 lane = open_lane(study, ALIAS, "cpu")
 
 def dying(call, left):
@@ -47,7 +49,7 @@ def dying(call, left):
         return call(*args, **kwargs)
     return counted
 
-for renames in map(int, sys.argv[2:]):
+for renames in map(int, sys.argv[3:]):
     if (pid := os.fork()) == 0:
         store = open_store(study, Path(sys.argv[1]))
         os.rename = dying(os.rename, renames)
@@ -61,13 +63,15 @@ for renames in map(int, sys.argv[2:]):
 
 
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(whole: Whole, tmp_path: Path) -> None:
-    lane, store = after_selection(whole, tmp_path / "undisturbed", screening={"chunk": 100})
-    _, killed = after_selection(whole, tmp_path / "killed", screening={"chunk": 100})
+    lane, store = after_selection(whole, tmp_path / "undisturbed", screening=SELECTED)
+    _, killed = after_selection(whole, tmp_path / "killed", screening=SELECTED)
     screen(lane, store)
+    assert len(store.refs("screening")) == 6
     # Before the first part is in its place; between a part and its record; later; in the ranking.
     renames = ["1", "4", "3", "10", "0"]
+    arguments = [json.dumps(SELECTED), *renames]
     done = subprocess.run(
-        [sys.executable, "-c", DIE_AGAIN_AND_AGAIN, str(tmp_path / "killed"), *renames],
+        [sys.executable, "-c", DIE_AGAIN_AND_AGAIN, str(tmp_path / "killed"), *arguments],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
