@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pitboss.errors import OutOfMemory
+from pitboss.engine.memory import CONTEXT
+from pitboss.errors import BadInput, OutOfMemory
 from pitboss.experiments import contexts, passes
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.units import Unit
@@ -144,3 +145,18 @@ def test_the_job_is_watched_with_its_own_footprint(whole: Whole, again: tuple[St
     longest, rest = divmod(guarded.slot, spec.d_model * (4 + 4))
     assert rest == 0 and 100 < longest < spec.max_positions
     assert guarded.base > spec.n_params * 4
+
+
+def test_as_many_layers_as_fit_are_read_at_once_and_with_no_room_nothing_is(
+    whole: Whole, again: tuple[Store, Unit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, unit = again
+    bank = contexts.chosen_bank(whole.study, store, unit.payload.causal)
+    needs = passes.footprint(whole.lane.loaded, bank, longest=1000)
+    for room, fitting in ((needs.bytes(2), 2), (needs.bytes(2) - 1, 1), (needs.bytes(1), 1)):
+        monkeypatch.setattr(Lane, "_usable", lambda lane, room=room: room + CONTEXT)
+        assert whole.lane.guarded(2, needs)[0] == fitting
+    monkeypatch.setattr(Lane, "_usable", lambda lane: 1_000_000)
+    with pytest.raises(BadInput, match="the job needs at least"):
+        contexts.run(whole.lane, store, unit)
+    assert not files(store)
