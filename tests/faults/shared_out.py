@@ -11,7 +11,7 @@ from prefect import State, flow, runtime
 
 from pitboss.floor.claims import Queue
 from tasks.lane import asked, hold_lane, left
-from tests.floor.test_claims import samples
+from tests.floor.claimed import samples
 from tests.store.samples import commit, store
 
 

@@ -27,7 +27,7 @@ from deployments.settings import ROOT
 from tasks.lane import LEFT
 from tests.conftest import Server
 from tests.faults.shared_out import patching
-from tests.floor.test_claims import files, samples
+from tests.floor.claimed import files, samples
 from tests.store.samples import commit, store
 
 UNITS = 60

@@ -11,7 +11,7 @@ from deployments.processes import wait_until
 from deployments.settings import ROOT, api_url
 from tests.conftest import Server
 from tests.faults.proxy import Proxy
-from tests.floor.test_claims import files, samples
+from tests.floor.claimed import files, samples
 from tests.store.samples import commit, store
 
 UNITS = 20

@@ -7,7 +7,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,29 +15,10 @@ from hypothesis import strategies as st
 
 from pitboss.floor.claims import Queue, claim_path, in_turn
 from pitboss.floor.lock import KernelLock
-from pitboss.store import PartRef, Store
+from tests.floor.claimed import UNITS, Sample, files, samples
 from tests.store.samples import commit, key, store
 
-UNITS = 24
 LANES = 3
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A unit whose rows follow from its number."""
-
-    number: int
-
-    @property
-    def key(self) -> str:
-        return key(self.number)
-
-    def ref(self, here: Store) -> PartRef | None:
-        return here.ref("trials", self.key)
-
-
-def samples(count: int = UNITS) -> list[Sample]:
-    return [Sample(number) for number in range(count)]
 
 
 def lane(root: Path, number: int, seconds: float = 0.01) -> None:
@@ -71,13 +51,6 @@ def child(work: Callable[[], None]) -> int:
         os._exit(0)
     finally:
         os._exit(1)
-
-
-def files(here: Store) -> dict[str, bytes]:
-    return {
-        path.relative_to(here.path).as_posix(): path.read_bytes()
-        for path in here.path.rglob("*.parquet")
-    }
 
 
 @pytest.mark.parametrize("seed", range(3))
