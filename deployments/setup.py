@@ -68,6 +68,8 @@ def main() -> int:
     parser.add_argument("steps", nargs="*", help=f"Of {', '.join(STEPS)} (default: all).")
     parser.add_argument(WHEN_TOLD, action="store_true", help="Begin at a line on stdin.")
     asked = parser.parse_args()
+    if unknown := set(asked.steps) - set(STEPS):
+        parser.error(f"there is no step {', '.join(sorted(unknown))}; known: {', '.join(STEPS)}")
     try:
         floor, names = this_floor(), asked.steps or list(STEPS)
         if "deployments" in names:
