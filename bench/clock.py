@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,12 @@ class Timing:
         """Median units a second."""
         return self.units / statistics.median(self.seconds)
 
+    def and_then(self, other: "Timing") -> "Timing":
+        """Both together. Raises ValueError if they did not make the same amount."""
+        if other.units != self.units:
+            raise ValueError(f"one call made {self.units} units, another {other.units}")
+        return Timing(self.units, self.seconds + other.seconds)
+
     def figures(self, name: str) -> dict[str, Any]:
         """As JSON: the median rate under `name`, the slowest and the fastest beside it."""
         return {
@@ -55,19 +61,33 @@ def measure(
     Raises:
         ValueError: Two calls made different amounts, so their times cannot be compared.
     """
-    seconds: list[float] = []
-    units: int | None = None
-    while not seconds or (len(seconds) < repeat and sum(seconds) < at_most):
-        synchronise(device)
-        began = time.perf_counter()
-        made = run()
-        synchronise(device)
-        seconds.append(time.perf_counter() - began)
-        if units is not None and made != units:
-            raise ValueError(f"one call made {units} units, another {made}")
-        units = made
-    assert units is not None
-    return Timing(units, tuple(seconds))
+    timing = _once(run, device)
+    while len(timing.seconds) < repeat and sum(timing.seconds) < at_most:
+        timing = timing.and_then(_once(run, device))
+    return timing
+
+
+def measure_in_turn(
+    runs: Mapping[str, Callable[[], int]], device: torch.device, *, repeat: int
+) -> dict[str, Timing]:
+    """Time one call of each program after the other, `repeat` times: all meet the same machine.
+
+    Raises:
+        ValueError: As `measure`.
+    """
+    timings = {name: _once(run, device) for name, run in runs.items()}
+    for _ in range(repeat - 1):
+        for name, run in runs.items():
+            timings[name] = timings[name].and_then(_once(run, device))
+    return timings
+
+
+def _once(run: Callable[[], int], device: torch.device) -> Timing:
+    synchronise(device)
+    began = time.perf_counter()
+    made = run()
+    synchronise(device)
+    return Timing(made, (time.perf_counter() - began,))
 
 
 def rounded(value: float, digits: int = 4) -> float:

@@ -23,7 +23,7 @@ PER_LAYER, VALUES, PROMPTS = 300, 2, 2
 """As the plan has it: 300 features of each layer from the second on, two values, two prompts."""
 
 # Token ids that stand for the two choices; any will do with random weights.
-STAND_IN_CHOICES = {"bet": (11, 12), "stop": (13, 14)}
+STAND_IN_CHOICES = {"bet": [11, 12], "stop": [13, 14]}
 
 
 def screening(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
