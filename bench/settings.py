@@ -80,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace) -> Settings:
     """Settings from the command line: full sizes on a GPU, smaller ones on a CPU."""
     cuda = args.device.type == "cuda"
-    width = args.width or ((512 if args.quick else 2048) if cuda else 256)
+    quick, full = (512, 2048) if cuda else (256, 512)
+    width = args.width or (quick if args.quick else full)
     engine: dict[str, Any] = {}
     if args.gangs:
         engine["gangs"] = args.gangs

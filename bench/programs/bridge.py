@@ -19,7 +19,7 @@ class Bridge(Program):
 
     name = "bridge"
     title = "TransformerBridge generate, a hook for each row"
-    batches: ClassVar = {"cuda": (256, 512), "cpu": (32, 64, 128, 256)}
+    batches: ClassVar = {"cuda": (256, 512), "cpu": (64, 128, 256, 512)}
 
     def __init__(self, loaded: LoadedModel, saes: dict[int, SaeLayer]) -> None:
         super().__init__(loaded, saes)

@@ -16,7 +16,7 @@ class Generate(Program):
 
     name = "generate"
     title = "transformers generate, a hook for each row"
-    batches: ClassVar = {"cuda": (256, 512, 1024), "cpu": (32, 64, 128, 256)}
+    batches: ClassVar = {"cuda": (256, 512, 1024), "cpu": (64, 128, 256, 512)}
 
     def timed(self, rows: list[Row]) -> Callable[[], int]:
         call = self._call(rows)

@@ -14,7 +14,7 @@ class Ours(Program):
 
     name = "ours"
     title = "Pitboss engine"
-    batches: ClassVar = {"cuda": (2048,), "cpu": (256,)}
+    batches: ClassVar = {"cuda": (2048,), "cpu": (512,)}
 
     def __init__(
         self, loaded: LoadedModel, saes: dict[int, SaeLayer], width: int, **options: Any
