@@ -8,7 +8,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
@@ -36,7 +36,7 @@ def job_template(pool: Pool) -> dict[str, Any]:
     return template
 
 
-async def ensure_pools(client: PrefectClient, wanted: Sequence[Pool]) -> dict[str, str]:
+def ensure_pools(client: SyncPrefectClient, wanted: Sequence[Pool]) -> dict[str, str]:
     """Create missing pools and bring the templates of existing ones up to date.
 
     An operator's pause and concurrency limit survive; a pool without any limit gets ours back,
@@ -52,9 +52,9 @@ async def ensure_pools(client: PrefectClient, wanted: Sequence[Pool]) -> dict[st
     for pool in wanted:
         template = job_template(pool)
         try:
-            existing = await client.read_work_pool(pool.name)
+            existing = client.read_work_pool(pool.name)
         except ObjectNotFound:
-            await client.create_work_pool(
+            client.create_work_pool(
                 WorkPoolCreate(
                     name=pool.name,
                     type=ProcessWorker.type,
@@ -83,6 +83,6 @@ async def ensure_pools(client: PrefectClient, wanted: Sequence[Pool]) -> dict[st
         ):
             done[pool.name] = "unchanged"
             continue
-        await client.update_work_pool(pool.name, update)
+        client.update_work_pool(pool.name, update)
         done[pool.name] = "updated"
     return done

@@ -6,7 +6,6 @@ imported by the time the server answers.
 """
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -28,12 +27,7 @@ PATIENCE = 180.0
 
 
 def pools(client: SyncPrefectClient, floor: Sequence[Pool]) -> str:
-    return ", ".join(f"{name} {what}" for name, what in asyncio.run(_pools(floor)).items())
-
-
-async def _pools(floor: Sequence[Pool]) -> dict[str, str]:
-    async with get_client() as client:
-        return await ensure_pools(client, floor)
+    return ", ".join(f"{name} {what}" for name, what in ensure_pools(client, floor).items())
 
 
 def deployments(client: SyncPrefectClient, floor: Sequence[Pool]) -> str:

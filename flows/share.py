@@ -23,7 +23,7 @@ def share(
     store: Store,
     work: Sequence[Unit],
     bar: Progress,
-    show: Callable[[Study, Unit], None] | None = None,
+    finished: Callable[[Study, Unit], None] | None = None,
 ) -> State[Any] | None:
     """Carry out chunks until all are finished, by whomever, or until this lane is asked to leave.
 
@@ -31,7 +31,7 @@ def share(
         chunk: The task that carries out one unit.
         work: All units, in the order in which this lane would take them.
         bar: Follows the finished units of all lanes.
-        show: Called after each unit that this lane finished.
+        finished: Called after each unit that this lane finished.
 
     Returns:
         The state in which a lane that was asked to leave ends; None when all units are finished.
@@ -53,8 +53,8 @@ def share(
             if not is_out_of_memory(error):
                 raise
             continue  # taken again, here with fewer rows at once or by another lane
-        if show is not None:
-            show(settings, claim.unit)
+        if finished is not None:
+            finished(settings, claim.unit)
     if queue.stopped:
         return left(queue.stopped, len(queue.left))
     left_to_others(queue.given_up)

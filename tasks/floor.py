@@ -175,8 +175,11 @@ def _limits_shown(limits: Mapping[int, Limits], pools: Container[int]) -> list[i
 
 def _state(lane: Lane, standing: Standing) -> str:
     if not lane.paused:
-        asked = "**open, although its room is short**" if standing is Standing.PAUSING else "open"
-        return "open, room short" if standing is Standing.OPERATORS else asked
+        short = {
+            Standing.OPERATORS: "open, room short",
+            Standing.PAUSING: "**open, although its room is short**",
+        }
+        return short.get(standing, "open")
     if standing in (Standing.PAUSED, Standing.RESUMING, Standing.PAUSING):
         return "**paused: room short**"
     return "paused by a person"

@@ -16,7 +16,7 @@ from pitboss.errors import BadInput
 from pitboss.experiments import games, patching, words
 from pitboss.experiments.identity import model_identity
 from pitboss.experiments.lane import Lane
-from pitboss.experiments.passes import footprint, layers_of
+from pitboss.experiments.passes import footprint
 from pitboss.experiments.peaks import Text, most_active
 from pitboss.experiments.ranking import patched_bank
 from pitboss.experiments.units import Unit
@@ -85,7 +85,7 @@ def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartR
     bank = chosen_bank(lane.study, store, work.causal)
     lane.forget_engine()  # its keys and values take the room that long texts need
     longest = max((len(text.tokens) for text in texts), default=0)
-    most = min(slots or len(layers_of(bank)), len(layers_of(bank)))
+    most = slots or unit.at_once or 1
     fitting, pressure = lane.guarded(most, footprint(lane.loaded, bank, longest))
     found, read = most_active(
         lane.loaded, bank, texts, settings.top, slots=fitting, pressure=pressure

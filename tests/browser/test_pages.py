@@ -3,13 +3,10 @@
 With PITBOSS_PICTURES=docs/images the pictures of the docs are made anew.
 """
 
-import asyncio
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -132,8 +129,8 @@ def test_the_form_of_a_patching_run_explains_its_parameters(
 def test_a_paused_pool_and_the_watch_are_shown(
     prefect_api: Any, client: SyncPrefectClient, page: Any, tmp_path: Path
 ) -> None:
-    with ThreadPoolExecutor(1) as aside:  # the browser's event loop occupies this thread
-        aside.submit(copy_context().run, asyncio.run, _pools()).result()
+    lanes = [Pool(f"gpu-{n}", 1, f"One run at a time on GPU {n}.", {}) for n in range(8)]
+    ensure_pools(client, lanes)
     ensure_automations(client)
     floor = yaml.safe_load((tmp_path / FLOOR).read_text())
     now = datetime.now(UTC)
@@ -158,12 +155,6 @@ def test_a_paused_pool_and_the_watch_are_shown(
     shown.wait_for()
     assert shown.evaluate("image => image.naturalWidth") > 300
     picture(page, "watch")
-
-
-async def _pools() -> None:
-    async with get_client() as made:
-        lanes = [Pool(f"gpu-{n}", 1, f"One run at a time on GPU {n}.", {}) for n in range(8)]
-        await ensure_pools(made, lanes)
 
 
 def _newest(client: SyncPrefectClient) -> str:

@@ -1,6 +1,5 @@
 """The watch on a real server: events, the automations behind them, and a person's own pause."""
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,14 +36,9 @@ def client(
     monkeypatch.setattr(study_tasks, "ROOT", tmp_path)
     with get_client(sync_client=True) as made:
         ensure_automations(made)
-        asyncio.run(_pool())
+        ensure_pools(made, [Pool(POOL, 1, "A lane.", {})])
         pause(made, False)
         yield made
-
-
-async def _pool() -> None:
-    async with get_client() as made:
-        await ensure_pools(made, [Pool(POOL, 1, "A lane.", {})])
 
 
 def pause(client: SyncPrefectClient, paused: bool) -> None:
