@@ -27,7 +27,7 @@ from bench.work import TEMPERATURE, TOP_K, TOP_P, prompts_of
 from pitboss.engine import Engine, Generation, Patch, Row, Sampling
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput
-from pitboss.experiments.choices import choice_tokens
+from pitboss.experiments.runtime.choices import choice_tokens
 from pitboss.games.prompts import Prompt, render
 from pitboss.games.reading import reader
 from pitboss.models.loading import LoadedModel

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from flows.parameters import ModelAlias, StudyPath, chosen, run_name
-from pitboss.experiments import features as experiment
+from pitboss.experiments.selection import experiment
 from tasks.artifacts import Progress
 from tasks.model import load_if_needed
 from tasks.policies import FLOW, unless_stored

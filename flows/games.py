@@ -3,8 +3,8 @@
 from prefect import flow
 
 from flows.parameters import ModelAlias, StudyPath, chosen, run_name
-from pitboss.experiments import games as experiment
-from pitboss.experiments.quality import Gate
+from pitboss.experiments.games import experiment
+from pitboss.experiments.runtime.quality import Gate
 from tasks.artifacts import Progress
 from tasks.game import game_batch, game_outcomes, played
 from tasks.model import load_if_needed

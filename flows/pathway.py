@@ -3,9 +3,8 @@
 from prefect import flow
 
 from flows.parameters import StudyPath, run_name
-from pitboss.experiments import attribution, decoding
-from pitboss.experiments import pathway as experiment
-from pitboss.experiments.quality import Gate
+from pitboss.experiments.pathway import attribution, decoding, experiment
+from pitboss.experiments.runtime.quality import Gate
 from tasks.artifacts import Progress
 from tasks.game import pathway_analysis, pathway_batch, played
 from tasks.model import load_if_needed

@@ -6,9 +6,9 @@ from prefect import State, flow
 
 from flows.parameters import Shard, Shards, StudyPath, run_name
 from flows.share import share
-from pitboss.experiments import persistent as experiment
-from pitboss.experiments.quality import Gate
-from pitboss.experiments.units import Unit
+from pitboss.experiments.clamped_games import experiment
+from pitboss.experiments.runtime.quality import Gate
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.floor.claims import in_turn
 from pitboss.studies.model import Study
 from tasks.artifacts import Progress

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import State, Task, runtime
 from prefect.logging import get_run_logger
 
-from pitboss.experiments.units import Unit
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.floor.claims import Queue
 from pitboss.store import Store
 from pitboss.studies.model import Study

@@ -3,8 +3,7 @@
 from prefect import flow
 
 from flows.parameters import StudyPath, run_name
-from pitboss.experiments import contexts, descriptions
-from pitboss.experiments import words as experiment
+from pitboss.experiments.words import contexts, descriptions, experiment
 from tasks.model import load_if_needed
 from tasks.policies import FLOW, unless_stored
 from tasks.study import begin

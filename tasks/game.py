@@ -6,9 +6,10 @@ from typing import Any
 from prefect import Task, task
 
 from pitboss.analysis.games import condition_outcomes
-from pitboss.experiments import games, pathway
-from pitboss.experiments.quality import Gate
-from pitboss.experiments.units import Unit
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.pathway import experiment as pathway
+from pitboss.experiments.runtime.quality import Gate
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.report.figures import outcomes_figure, pathway_figure
 from pitboss.report.tables import outcome_rows
 from pitboss.store import Store

@@ -9,8 +9,8 @@ import torch
 from prefect import task
 
 from pitboss.errors import PitbossError
-from pitboss.experiments.lane import Lane, open_lane
-from pitboss.experiments.units import Unit
+from pitboss.experiments.runtime.context import Lane, open_lane
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.floor.fitted import Fitted
 from pitboss.floor.watcher import while_parked
 from pitboss.store import PartRef, Store

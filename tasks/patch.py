@@ -5,10 +5,11 @@ from typing import Any
 
 from prefect import task
 
-from pitboss.experiments import confirmation, ladder, patching
-from pitboss.experiments import effects as experiment
-from pitboss.experiments.controls_found import CONTROLS
-from pitboss.experiments.units import Unit
+from pitboss.experiments.patching import confirmation, ladder
+from pitboss.experiments.patching import effects as experiment
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.patching.controls_found import CONTROLS
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.report.effects import effects_figure
 from pitboss.report.tables import control_rows, finding_rows, strongest_effects
 from pitboss.store import Store

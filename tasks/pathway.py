@@ -5,8 +5,8 @@ from typing import Any
 from prefect import task
 
 from pitboss.analysis.attribution import agreement
-from pitboss.experiments import attribution, decoding
-from pitboss.experiments.units import Unit
+from pitboss.experiments.pathway import attribution, decoding
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.report.pathway import reading_figure
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_markdown, show_table

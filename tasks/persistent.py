@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 from prefect import task
 
-from pitboss.experiments import held, persistent
-from pitboss.experiments.units import Unit
+from pitboss.experiments.clamped_games import effects as held
+from pitboss.experiments.clamped_games import experiment as persistent
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.report.persistent import persistent_figure
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_table

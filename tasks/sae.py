@@ -4,8 +4,8 @@ from typing import Any
 
 from prefect import task
 
-from pitboss.experiments import features
-from pitboss.experiments.units import Unit
+from pitboss.experiments.runtime.unit import Unit
+from pitboss.experiments.selection import experiment as features
 from pitboss.report.figures import statistics_figure
 from pitboss.studies.model import Study
 from tasks.artifacts import keep_picture, show_markdown, show_table

@@ -4,9 +4,9 @@ from typing import Any
 
 from prefect import task
 
-from pitboss.experiments import effects, ranking
-from pitboss.experiments import screening as experiment
-from pitboss.experiments.units import Unit
+from pitboss.experiments.patching import effects
+from pitboss.experiments.runtime.unit import Unit
+from pitboss.experiments.screening import experiment, ranking
 from pitboss.report.effects import screening_figure
 from pitboss.report.tables import leading_features, screened_rows
 from pitboss.studies.model import Study

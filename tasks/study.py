@@ -7,10 +7,10 @@ from typing import NamedTuple
 from prefect import task
 
 from pitboss.errors import BadInput
-from pitboss.experiments.checks import preflight
-from pitboss.experiments.declaration import FILE as DECLARATION
-from pitboss.experiments.declaration import as_markdown, declare
-from pitboss.experiments.study import open_store
+from pitboss.experiments.patching.declaration import FILE as DECLARATION
+from pitboss.experiments.patching.declaration import as_markdown, declare
+from pitboss.experiments.preflight import preflight
+from pitboss.experiments.runtime.study import open_store
 from pitboss.store import Store
 from pitboss.studies.announce import announce
 from pitboss.studies.loading import load_study

@@ -4,9 +4,10 @@ from typing import Any
 
 from prefect import task
 
-from pitboss.experiments import contexts, descriptions, words
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.units import Unit
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.unit import Unit
+from pitboss.experiments.words import contexts, descriptions
+from pitboss.experiments.words import experiment as words
 from pitboss.report.figures import words_figure
 from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study

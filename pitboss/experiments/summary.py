@@ -5,25 +5,19 @@ from typing import Any
 
 from pitboss.analysis.effects import CONTRASTS, causal_features
 from pitboss.analysis.outcomes import OUTCOMES, ROLES
-from pitboss.experiments import (
-    attribution,
-    confirmation,
-    contexts,
-    decoding,
-    descriptions,
-    effects,
-    features,
-    findings,
-    games,
-    held,
-    patching,
-    pathway,
-    persistent,
-    ranking,
-    screening,
-    words,
-)
-from pitboss.experiments.controls_found import CONTROLS
+from pitboss.experiments.clamped_games import effects as held
+from pitboss.experiments.clamped_games import experiment as persistent
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.patching import confirmation, effects, findings
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.patching.controls_found import CONTROLS
+from pitboss.experiments.pathway import attribution, decoding
+from pitboss.experiments.pathway import experiment as pathway
+from pitboss.experiments.screening import experiment as screening
+from pitboss.experiments.screening import ranking
+from pitboss.experiments.selection import experiment as features
+from pitboss.experiments.words import contexts, descriptions
+from pitboss.experiments.words import experiment as words
 from pitboss.games.outcomes import Outcome
 from pitboss.models.catalogue import sae_release
 from pitboss.report.summary import SUMMARY, Expected, write_summary

@@ -6,8 +6,8 @@ import pytest
 
 from pitboss.api.status import status_of
 from pitboss.errors import Incomplete
-from pitboss.experiments import games
-from pitboss.experiments.study import open_store
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.runtime.study import open_store
 from pitboss.experiments.summary import write
 from pitboss.floor.claims import claim_path
 from pitboss.floor.lock import KernelLock

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pitboss.experiments.features import bank_path, load_bank
+from pitboss.experiments.selection.experiment import bank_path, load_bank
 from pitboss.saes.planted import planted
 from pitboss.store import Store, table_of
 from tests.experiments.small import ALIAS, Whole

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pitboss.experiments.lane import Lane, open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.runtime.context import Lane, open_lane
+from pitboss.experiments.runtime.study import open_store
 from tests.experiments.small import ALIAS, Whole, run_everything, small_study
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from pitboss.experiments import ranking, screening
-from pitboss.experiments.features import bank_path, load_bank
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.screening import experiment as screening
+from pitboss.experiments.screening import ranking
+from pitboss.experiments.selection.experiment import bank_path, load_bank
 from pitboss.store import Store
 from tests.experiments.small import ALIAS, Whole, small_study
 

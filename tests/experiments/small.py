@@ -6,20 +6,17 @@ from typing import Any, NamedTuple
 import yaml
 
 from deployments.settings import ROOT
-from pitboss.experiments import (
-    attribution,
-    contexts,
-    decoding,
-    effects,
-    features,
-    games,
-    patching,
-    pathway,
-    ranking,
-    screening,
-    words,
-)
-from pitboss.experiments.lane import Lane
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.patching import effects
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.pathway import attribution, decoding
+from pitboss.experiments.pathway import experiment as pathway
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.screening import experiment as screening
+from pitboss.experiments.screening import ranking
+from pitboss.experiments.selection import experiment as features
+from pitboss.experiments.words import contexts
+from pitboss.experiments.words import experiment as words
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.store import PartRef, Store
 from pitboss.studies.loading import parse_study

@@ -9,11 +9,13 @@ import pytest
 
 from pitboss.engine import Generation
 from pitboss.errors import BadInput, Incomplete, Mismatch
-from pitboss.experiments import confirmation, controls_found, effects, patching, summary
-from pitboss.experiments.arms import Arm, asked
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.study import open_store
-from pitboss.experiments.trials import own_values
+from pitboss.experiments import summary
+from pitboss.experiments.patching import confirmation, controls_found, effects
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.patching.arms import Arm, asked
+from pitboss.experiments.patching.trials import own_values
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.study import open_store
 from pitboss.games.scenes import scene, state_names
 from pitboss.store import Store
 from tests.experiments.banks import planted_bank

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from pitboss.engine import Row, Sampling
-from pitboss.experiments import contexts, passes, words
-from pitboss.experiments.peaks import Text, most_active
+from pitboss.experiments.runtime import residuals as passes
+from pitboss.experiments.words import contexts
+from pitboss.experiments.words import experiment as words
+from pitboss.experiments.words.peaks import Text, most_active
 from pitboss.games.prompts import render
 from pitboss.saes.planted import planted
 from tests.experiments.small import LAYERS, Whole

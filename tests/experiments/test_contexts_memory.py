@@ -10,9 +10,10 @@ import torch
 
 from pitboss.engine.memory import CONTEXT
 from pitboss.errors import BadInput, OutOfMemory
-from pitboss.experiments import contexts, passes
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.units import Unit
+from pitboss.experiments.runtime import residuals as passes
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.unit import Unit
+from pitboss.experiments.words import contexts
 from pitboss.floor.guard import Thresholds
 from pitboss.floor.watcher import Watcher
 from pitboss.models.loading import LoadedModel

@@ -6,7 +6,7 @@ import pytest
 
 from deployments.settings import ROOT
 from pitboss.analysis.declaration import declaration
-from pitboss.experiments.declaration import as_markdown, declare
+from pitboss.experiments.patching.declaration import as_markdown, declare
 from pitboss.studies.loading import load_study
 from pitboss.studies.model import Study
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pitboss.errors import PitbossError
-from pitboss.experiments import descriptions, words, writers
+from pitboss.experiments.words import descriptions, writers
+from pitboss.experiments.words import experiment as words
 from pitboss.store import Store
 from pitboss.studies.loading import parse_study
 from pitboss.studies.model import Study

@@ -15,9 +15,11 @@ from scipy import stats
 from transformers import AutoModelForCausalLM
 
 from pitboss.errors import BadInput
-from pitboss.experiments import features, games, states
-from pitboss.experiments.features import load_bank
-from pitboss.experiments.lane import Lane
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.runtime import states
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.selection import experiment as features
+from pitboss.experiments.selection.experiment import load_bank
 from pitboss.models.catalogue import sae_release
 from pitboss.saes.loading import Gate, SaeLayer, _load_with_sae_lens, load_sae
 from pitboss.saes.planted import planted

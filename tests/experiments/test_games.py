@@ -6,9 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pitboss.experiments import features, games, patching, pathway
-from pitboss.experiments.lane import Lane, open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.pathway import experiment as pathway
+from pitboss.experiments.runtime.context import Lane, open_lane
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.selection import experiment as features
 from pitboss.games.conditions import Condition
 from pitboss.games.reading import reader
 from pitboss.games.slot_machine import SlotMachine

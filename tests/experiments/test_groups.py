@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pitboss.errors import BadInput, Mismatch
-from pitboss.experiments.groups import adjusting, design, distinct_states
+from pitboss.experiments.selection.groups import adjusting, design, distinct_states
 from pitboss.studies.model import Features
 
 DECISIONS = pd.DataFrame(

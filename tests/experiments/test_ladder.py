@@ -7,7 +7,8 @@ import pandas as pd
 
 from deployments.settings import ROOT
 from pitboss.analysis.effects import causal_features
-from pitboss.experiments import effects, ladder, patching
+from pitboss.experiments.patching import effects, ladder
+from pitboss.experiments.patching import experiment as patching
 from pitboss.games.reading import reader
 from pitboss.games.scenes import scene
 from pitboss.store import Store

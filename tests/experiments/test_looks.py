@@ -10,10 +10,12 @@ import pytest
 from pitboss.analysis.pairs import count_pairs
 from pitboss.analysis.sequential import decide, e_value
 from pitboss.errors import BadInput, Incomplete
-from pitboss.experiments import effects, patching, summary
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.looks import LookUnit, rule_of
-from pitboss.experiments.study import open_store
+from pitboss.experiments import summary
+from pitboss.experiments.patching import effects
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.patching.interim import LookUnit, rule_of
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.study import open_store
 from pitboss.store import Store
 from tests.experiments.banks import planted_bank
 from tests.experiments.small import ALIAS, NO_CONTROLS, Whole, parquet_bytes, settings, small_study

@@ -8,11 +8,11 @@ import pytest
 
 from pitboss.analysis.findings import primary_stops
 from pitboss.engine import Engine, Row
-from pitboss.experiments import patching
-from pitboss.experiments.features import bank_path, load_bank
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.patching import bank_patch
-from pitboss.experiments.study import open_store
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.patching.experiment import bank_patch
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.selection.experiment import bank_path, load_bank
 from pitboss.games.prompts import render
 from pitboss.games.reading import reader
 from pitboss.saes.planted import planted
@@ -160,7 +160,9 @@ def test_all_chunks_and_the_baseline_go_through_one_engine(
     lane, store = few
     made = []
     monkeypatch.setattr(
-        "pitboss.experiments.lane.Engine", lambda *a, **k: made.append(k) or Engine(*a, **k)
+        "pitboss.experiments.runtime.context.Engine",
+        lambda *a, **k: made.append(k) or Engine(*a, **k),
+        lambda *a, **k: made.append(k) or Engine(*a, **k),
     )
     for unit in patching.all_units(lane.study, store):
         patching.run(lane, store, unit)

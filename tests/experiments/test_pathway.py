@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM
 from pitboss.analysis.attribution import agreement
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput, Incomplete
-from pitboss.experiments import attribution, decoding, pathway
-from pitboss.experiments.choices import choice_tokens
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.pathway import attribution, decoding
+from pitboss.experiments.pathway import experiment as pathway
+from pitboss.experiments.runtime.choices import choice_tokens
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.study import open_store
 from pitboss.games.conditions import ALL_CONDITIONS, Condition
 from pitboss.games.menu import Menu
 from pitboss.games.prompts import render

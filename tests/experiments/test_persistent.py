@@ -14,11 +14,14 @@ import pytest
 import torch
 
 from pitboss.errors import BadInput, Incomplete
-from pitboss.experiments import games, held, patching, persistent
-from pitboss.experiments.features import bank_path, selection_key
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.study import open_store
-from pitboss.experiments.units import Unit
+from pitboss.experiments.clamped_games import effects as held
+from pitboss.experiments.clamped_games import experiment as persistent
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.runtime.unit import Unit
+from pitboss.experiments.selection.experiment import bank_path, selection_key
 from pitboss.models.catalogue import LAB_DIR
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.loading import load_sae

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from pitboss.errors import PoorResponses
-from pitboss.experiments import games, patching, pathway
-from pitboss.experiments.quality import Gate
-from pitboss.experiments.units import Unit
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.pathway import experiment as pathway
+from pitboss.experiments.runtime.quality import Gate
+from pitboss.experiments.runtime.unit import Unit
 from pitboss.store import Store, table_of
 from pitboss.studies.loading import parse_study
 from pitboss.studies.model import Study

@@ -10,8 +10,9 @@ import torch
 from scipy import stats
 
 from pitboss.analysis.findings import primary_stops
-from pitboss.experiments import patching, ranking
-from pitboss.experiments.features import bank_path, load_bank
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.screening import ranking
+from pitboss.experiments.selection.experiment import bank_path, load_bank
 from pitboss.games.prompts import render
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import load_sae

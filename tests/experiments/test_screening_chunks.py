@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from deployments.settings import ROOT
-from pitboss.experiments import ranking, screening
+from pitboss.experiments.screening import experiment as screening
+from pitboss.experiments.screening import ranking
 from tests.experiments.screened import after_selection, screen
 from tests.experiments.small import Whole, parquet_bytes
 
@@ -33,8 +34,8 @@ torch.set_num_threads(1)
 
 from pitboss.analysis.findings import primary_stops
 from pitboss.experiments import ranking, screening
-from pitboss.experiments.lane import open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.runtime.context import open_lane
+from pitboss.experiments.runtime.study import open_store
 from tests.experiments.small import ALIAS, small_study
 
 study = small_study(screening=json.loads(sys.argv[2]))

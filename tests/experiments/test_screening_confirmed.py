@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from pitboss.errors import BadInput, Incomplete, Mismatch
-from pitboss.experiments import effects, patching, ranking, summary
-from pitboss.experiments.features import load_bank
+from pitboss.experiments import summary
+from pitboss.experiments.patching import effects
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.screening import ranking
+from pitboss.experiments.selection.experiment import load_bank
 from tests.experiments.screened import after_selection, screen
 from tests.experiments.small import ALIAS, Whole
 

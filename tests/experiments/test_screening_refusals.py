@@ -7,9 +7,11 @@ import pytest
 
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput, Incomplete
-from pitboss.experiments import features, ranking, screening
-from pitboss.experiments.choices import choice_tokens, require_decided
-from pitboss.experiments.study import open_store
+from pitboss.experiments.runtime.choices import choice_tokens, require_decided
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.screening import experiment as screening
+from pitboss.experiments.screening import ranking
+from pitboss.experiments.selection import experiment as features
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import State, render
 from pitboss.models.loading import load_model

@@ -71,8 +71,8 @@ def test_a_second_run_computes_nothing(copy: Whole, monkeypatch: pytest.MonkeyPa
 
     before = untouched()
     monkeypatch.setattr("pitboss.engine.Engine.run", _refuse)
-    monkeypatch.setattr("pitboss.experiments.lane.load_sae", _refuse)
-    monkeypatch.setattr("pitboss.experiments.screening.Screen", _refuse)
+    monkeypatch.setattr("pitboss.experiments.runtime.context.load_sae", _refuse)
+    monkeypatch.setattr("pitboss.experiments.screening.experiment.Screen", _refuse)
     run_everything(copy.study, copy.store, copy.lane)
     assert untouched() == before
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import torch
 
-from pitboss.experiments import patching
-from pitboss.experiments.lane import open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.runtime.context import open_lane
+from pitboss.experiments.runtime.study import open_store
 from pitboss.store import Store
 from pitboss.studies.loading import load_study
 from tests.faults.patched import STUDY, prepare, trial_files

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pitboss.experiments.features import bank_path, selection_key
-from pitboss.experiments.study import open_store
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.selection.experiment import bank_path, selection_key
 from pitboss.models.catalogue import LAB_DIR
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.loading import load_sae

@@ -18,8 +18,8 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.settings import ROOT
-from pitboss.experiments import patching
-from pitboss.experiments.lane import open_lane
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.runtime.context import open_lane
 from pitboss.floor.claims import FOLDER
 from pitboss.floor.lock import KernelLock
 from pitboss.store import Store
@@ -36,8 +36,8 @@ torch.set_num_threads(1)
 
 from pitboss.engine.runner import Runner
 from pitboss.experiments import patching
-from pitboss.experiments.lane import open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.runtime.context import open_lane
+from pitboss.experiments.runtime.study import open_store
 from pitboss.studies.loading import load_study
 
 study, results = load_study(Path(sys.argv[1])), Path(sys.argv[2])

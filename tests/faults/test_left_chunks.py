@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.patching import patching
-from pitboss.experiments.units import Unit
+from pitboss.experiments.runtime.unit import Unit
 from tasks.model import DoesNotFit
 from tests.faults.patched import STUDY, prepare
 

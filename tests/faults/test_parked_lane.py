@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
 from flows.patching import patching
-from pitboss.experiments.lane import Lane
+from pitboss.experiments.runtime.context import Lane
 from pitboss.floor.guard import Footprint, Thresholds
 from pitboss.floor.watcher import Watcher, while_parked
 from pitboss.models.loading import load_model

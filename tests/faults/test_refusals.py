@@ -20,9 +20,9 @@ from flows.campaign import campaign
 from flows.games import games
 from flows.patching import patching
 from pitboss.errors import BadInput, Mismatch, PitbossError
-from pitboss.experiments import patching as experiment
-from pitboss.experiments.features import bank_path, load_bank
-from pitboss.experiments.study import open_store
+from pitboss.experiments.patching import experiment
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.selection.experiment import bank_path, load_bank
 from pitboss.models import catalogue
 from tests.experiments.small import settings, small_study
 from tests.faults.patched import prepare
@@ -128,7 +128,7 @@ def test_statistics_of_another_space_or_sae_end_the_run(
 ) -> None:
     real = ROOT / "data" / "original" / "llama_scope_features_L25_L30.json"
     shutil.copy(real, tmp_path / "table.json")
-    monkeypatch.setattr("pitboss.experiments.features.LAB_DIR", tmp_path / "lab")
+    monkeypatch.setattr("pitboss.experiments.selection.experiment.LAB_DIR", tmp_path / "lab")
     declared = {**TABLE, field: value}
     study = changed(settings(features={"include": "none"}), "features.imported", declared)
     # A screening of every feature needs the study's own statistics, which an import replaces.
@@ -166,7 +166,7 @@ def test_results_of_another_librarys_version_are_not_mixed_in(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr("pitboss.experiments.study.version", lambda name: "1.0")
+        before.setattr("pitboss.experiments.runtime.study.version", lambda name: "1.0")
         open_store(small_study(), tmp_path / "results")
     with pytest.raises(Mismatch, match=r"versions\.\w+: '1\.0' here, '.*' asked"):
         games(study=write(settings()))

@@ -7,7 +7,7 @@ import torch
 
 from pitboss.engine.runner import Runner
 from pitboss.errors import OutOfMemory
-from pitboss.experiments import patching
+from pitboss.experiments.patching import experiment as patching
 from tasks import model
 from tests.faults.patched import finished, prepare, trial_files
 

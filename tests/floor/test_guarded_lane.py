@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pitboss.errors import BadInput
-from pitboss.experiments import patching
-from pitboss.experiments.lane import Lane, watch
+from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.runtime.context import Lane, watch
 from pitboss.floor.guard import Thresholds
 from pitboss.floor.watcher import Watcher
 from pitboss.models.loading import LoadedModel, load_model
@@ -90,7 +90,9 @@ def test_a_model_that_does_not_fit_beside_the_others_is_not_loaded(
 ) -> None:
     study, _ = prepare(tmp_path)
     free = 9_000_000_000
-    monkeypatch.setattr("pitboss.experiments.lane.nvml_headroom", lambda uuid: lambda: free)
+    monkeypatch.setattr(
+        "pitboss.experiments.runtime.context.nvml_headroom", lambda uuid: lambda: free
+    )
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda device: type("Gpu", (), {"uuid": "0"})
     )
@@ -119,7 +121,8 @@ def test_saes_stay_while_they_fit_and_the_least_recently_used_goes_first(
     size = one.W_enc.nbytes + one.W_dec.nbytes
     # Half of what is free takes one more beside one, and none beside two.
     monkeypatch.setattr(
-        "pitboss.experiments.lane.free_bytes", lambda device: size * (4 - 2 * len(lane._saes))
+        "pitboss.experiments.runtime.context.free_bytes",
+        lambda device: size * (4 - 2 * len(lane._saes)),
     )
     lane.sae(1, gate)
     assert lane.sae(0, gate) is one

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.experiments import games
-from pitboss.experiments.lane import open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.games import experiment as games
+from pitboss.experiments.runtime.context import open_lane
+from pitboss.experiments.runtime.study import open_store
 from pitboss.floor.__main__ import PILOTS, main
 from pitboss.floor.estimates import study_work
 from pitboss.floor.pilots import read_pilots

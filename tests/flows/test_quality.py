@@ -13,7 +13,7 @@ from flows.patching import patching
 from flows.pathway import pathway
 from flows.persistent import persistent
 from pitboss.errors import PoorResponses
-from pitboss.experiments.study import open_store
+from pitboss.experiments.runtime.study import open_store
 from pitboss.models.catalogue import LAB_DIR
 from pitboss.studies.loading import load_study
 from tests.faults.patched import STUDY, prepare

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from pitboss.experiments import games
+from pitboss.experiments.games import experiment as games
 from pitboss.store import Store, table_of
 from tasks import artifacts
 from tasks.progress import EVERY_SECONDS, StudyProgress

@@ -1,0 +1,1 @@
+"""Exp5: whole games under a patch that stays."""
