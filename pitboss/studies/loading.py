@@ -4,7 +4,7 @@ import re
 from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 from pitboss.errors import BadInput
 from pitboss.studies.model import Study
+
+S = TypeVar("S", bound=Study)
 
 
 class _StudyLoader(yaml.SafeLoader):
@@ -38,8 +40,11 @@ _StudyLoader.add_implicit_resolver(
 )
 
 
-def load_study(path: Path | str) -> Study:
+def load_study(path: Path | str, kind: type[S]) -> S:
     """Read and validate a study file.
+
+    Args:
+        kind: The type that knows every kind of experiment.
 
     Raises:
         BadInput: The file is missing, is no YAML, or is no study; the message lists every
@@ -63,39 +68,67 @@ def load_study(path: Path | str) -> Study:
             where=str(path),
             next="Correct the YAML at that place.",
         ) from error
-    return _validate(settings, str(path), tree)
+    return _validate(settings, str(path), tree, kind)
 
 
-def parse_study(settings: Mapping[str, Any], *, where: str = "study settings") -> Study:
+def parse_study(settings: Mapping[str, Any], kind: type[S], *, where: str = "study settings") -> S:
     """Validate settings that come from elsewhere than a file; same errors as ``load_study``."""
-    return _validate(settings, where, None)
+    return _validate(settings, where, None, kind)
 
 
-def _validate(settings: Any, where: str, tree: yaml.Node | None) -> Study:
+def _validate(settings: Any, where: str, tree: yaml.Node | None, kind: type[S]) -> S:
     try:
-        return Study.model_validate(settings)
+        study = kind.model_validate(settings)
     except ValidationError as error:
-        problems = [_describe(problem, tree) for problem in error.errors()]
-        count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
-        raise BadInput(
-            f"The study has {count}: {'; '.join(problems)}.",
-            where=where,
-            next="Correct these fields; nothing has started.",
-        ) from error
+        problems = [_describe(problem, tree, kind) for problem in error.errors()]
+        raise _refused(problems, where) from error
+    if found := study.problems():
+        raise _refused([f"{_place(tree, place)}: {what}" for place, what in found], where)
+    return study
 
 
-def _describe(problem: ErrorDetails, tree: yaml.Node | None) -> str:
-    loc = problem["loc"]
-    line = _line(tree, loc)
-    place = (f"line {line}, " if line else "") + (_field(loc) or "the study as a whole")
+def _refused(problems: list[str], where: str) -> BadInput:
+    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+    return BadInput(
+        f"The study has {count}: {'; '.join(problems)}.",
+        where=where,
+        next="Correct these fields; nothing has started.",
+    )
+
+
+def _describe(problem: ErrorDetails, tree: yaml.Node | None, study: type[Study]) -> str:
+    loc = _without_kind(problem["loc"])
+    place = _place(tree, loc)
     if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {_allowed_keys(loc)}"
+        return f"{place}: unknown key; {_allowed_keys(problem['loc'], study)}"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"{place}: is missing"
+    if problem["type"].startswith("union_tag"):
+        return f"{place}: is no kind of experiment; use one of {', '.join(_kinds(study))}"
     given = problem["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | None) else ""
     return f"{place}: {message.rstrip('.')}{shown}"
+
+
+def _place(tree: yaml.Node | None, loc: tuple[int | str, ...]) -> str:
+    """`line 12, experiments.patch.trials`."""
+    line = _line(tree, loc)
+    return (f"line {line}, " if line else "") + (_field(loc) or "the study as a whole")
+
+
+def _without_kind(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Validation names an experiment's kind behind its name; the file does not."""
+    return (*loc[:2], *loc[3:]) if loc[:1] == ("experiments",) and len(loc) > 2 else loc
+
+
+def _kinds(study: type[Study]) -> dict[str, type[BaseModel]]:
+    """Kind of experiment -> its section."""
+    of_name = get_args(study.model_fields["experiments"].annotation)[1]
+    return {
+        str(get_args(section.model_fields["kind"].annotation)[0]): section
+        for section in get_args(get_args(of_name)[0])
+    }
 
 
 def _field(loc: tuple[int | str, ...]) -> str:
@@ -104,9 +137,11 @@ def _field(loc: tuple[int | str, ...]) -> str:
     return ".".join(names)
 
 
-def _allowed_keys(loc: tuple[int | str, ...]) -> str:
+def _allowed_keys(loc: tuple[int | str, ...], study: type[Study]) -> str:
     """The keys that the section around an unknown key knows, the most similar one first."""
-    section: type[BaseModel] | None = Study
+    section: type[BaseModel] | None = study
+    if loc[0] == "experiments":
+        section, loc = _kinds(study)[str(loc[2])], loc[3:]
     for part in loc[:-1]:
         section = _section_below(section, part)
     keys = list(section.model_fields) if section else []
@@ -119,7 +154,7 @@ def _section_below(section: type[BaseModel] | None, part: int | str) -> type[Bas
     if section is None or part not in section.model_fields:
         return section  # a mapping's key: the section of its values was entered before it
     annotation = section.model_fields[str(part)].annotation
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+    for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
     return None

@@ -19,7 +19,7 @@ from pitboss.experiments.screening.ranking import patched_bank
 from pitboss.games.scenes import STATES, scene, state_names
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, part_key, table_of
-from pitboss.studies.controls import Confirmation
+from pitboss.experiments.patching.controls_settings import Confirmation
 from pitboss.studies.model import Study
 
 

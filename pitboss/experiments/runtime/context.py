@@ -32,7 +32,7 @@ from pitboss.studies.model import Study
 _MARGIN = 1_000_000_000
 
 
-class Lane:
+class ModelContext:
     """A loaded model of a study on one device.
 
     Attributes:
@@ -60,9 +60,9 @@ class Lane:
         if watcher is not None:
             weakref.finalize(self, watcher.stop)
 
-    def width_of(self, experiment: str) -> int:
-        """Rows of every matrix product of an experiment."""
-        return self.study.engine.width_of(experiment)
+    def width_of(self, *, own_prompts: bool) -> int:
+        """Rows of every matrix product where rows have prompts of their own, or share some."""
+        return self.study.engine.width_of(own_prompts=own_prompts)
 
     def engine(
         self,
@@ -76,10 +76,10 @@ class Lane:
         capture_layers: tuple[int, ...] = (),
         saes: dict[int, SaeLayer] | None = None,
     ) -> Engine:
-        """An engine on this lane's model; the last one again where the same is asked for.
+        """An engine on this model; the last one again where the same is asked for.
 
         Args:
-            width: Rows of every matrix product; the lane's if None.
+            width: Rows of every matrix product; the study's if None.
             slots: Rows in flight where memory is short. None, or the width and above: as many as
                 the engine takes by itself.
         """
@@ -139,7 +139,7 @@ class Lane:
         return fitting if slots is None else min(fitting, int(slots))
 
     def _usable(self) -> int | None:
-        """Bytes of a GPU that this lane may hold now."""
+        """Bytes of a GPU that this process may hold now."""
         if self.loaded.device.type != "cuda":
             return None
         cap = self.study.engine.memory_gb
@@ -192,7 +192,7 @@ class Lane:
             torch.cuda.empty_cache()
 
     def sae(self, layer: int, gate: Gate, *, keep: bool = True) -> SaeLayer:
-        """The SAE of one layer under a gate, on this lane's device.
+        """The SAE of one layer under a gate, on its device.
 
         Those to keep stay resident, as many as fit half of the free memory; the least recently
         used goes first.
@@ -248,7 +248,7 @@ def limit_memory(device: torch.device, gigabytes: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), device)
 
 
-def open_lane(study: Study, alias: str, device: str) -> Lane:
+def open_context(study: Study, alias: str, device: str) -> ModelContext:
     """Load a study's model on a device and check it before any work.
 
     Raises:
@@ -262,7 +262,7 @@ def open_lane(study: Study, alias: str, device: str) -> Lane:
     texts = [render(name).text for name in ("exp2/safe", "exp2/risky")]
     checks = [check_parameters(loaded), *check_hooks(loaded, texts[0]), check_bos(loaded, texts)]
     require(checks)
-    return Lane(study, alias, loaded, checks, watcher)
+    return ModelContext(study, alias, loaded, checks, watcher)
 
 
 def watch(device: torch.device, study: Study, weights: int) -> Watcher | None:

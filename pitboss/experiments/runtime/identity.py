@@ -3,11 +3,13 @@
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pitboss.games.prompts import prompt_set_hash
+from pitboss.games.reading import reader
 from pitboss.models.catalogue import model_spec, sae_release
 from pitboss.studies.model import Study
+from pitboss.studies.sampling import Sampling
 
 
 @cache
@@ -26,7 +28,7 @@ def _texts_hash(names: tuple[str, ...]) -> str:
     return prompt_set_hash(names)
 
 
-def model_identity(study: Study, alias: str, experiment: str = "patching") -> dict[str, Any]:
+def model_identity(study: Study, alias: str, *, own_prompts: bool = False) -> dict[str, Any]:
     """Which weights in which number format, and the shape of this experiment's matrix products."""
     spec = model_spec(study.models[alias].id)
     weights = {"files": _files_hash(spec.local)} if spec.local else {"revision": spec.revision}
@@ -35,7 +37,7 @@ def model_identity(study: Study, alias: str, experiment: str = "patching") -> di
         **weights,
         "dtype": study.engine.dtype,
         **({"precision": "fp8"} if study.engine.precision == "fp8" else {}),
-        "width": study.engine.width_of(experiment),
+        "width": study.engine.width_of(own_prompts=own_prompts),
         "seed": study.seed,
     }
 
@@ -56,3 +58,30 @@ def sae_identity(study: Study, alias: str, layer: int, gate: str) -> dict[str, A
 def prompts_identity(names: tuple[str, ...] | list[str]) -> dict[str, Any]:
     """The prompts by name and by every letter of their texts."""
     return {"names": sorted(names), "texts": _texts_hash(tuple(names))}
+
+
+class Playing(Protocol):
+    """Settings of an experiment that plays games."""
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def max_rounds(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def reader(self) -> str: ...
+    @property
+    def full_response(self) -> bool: ...
+
+
+def play_identity(settings: Playing, sampling: Sampling) -> dict[str, Any]:
+    """The settings of a playing experiment that determine its responses."""
+    return {
+        "max_rounds": settings.max_rounds,
+        "retries": settings.retries,
+        # Where a response ends, whether it is drawn again and what is bet follow from its reading.
+        "reader": f"{settings.reader}/{reader(settings.reader).version}",
+        "sampling": sampling.model_dump(),
+        **({"full_response": True} if settings.full_response else {}),
+    }

@@ -9,7 +9,7 @@ import torch
 
 from pitboss.engine import Row, Sampling
 from pitboss.errors import Incomplete
-from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.context import ModelContext
 from pitboss.saes.loading import Gate
 from pitboss.store import table_of
 
@@ -23,41 +23,48 @@ _STATES_BYTES = 4_000_000_000
 
 
 def prompt_states(
-    lane: Lane, decisions: pd.DataFrame, layer: int, slots: int | None
+    context: ModelContext,
+    decisions: pd.DataFrame,
+    layers: Sequence[int],
+    layer: int,
+    slots: int | None,
 ) -> torch.Tensor:
     """One layer's residual stream at the last prompt token, float32 [decisions, d_model].
 
-    One pass takes as many of the study's layers as fit into memory, and the lane remembers them for
-    the other layers' units.
+    One pass takes as many of the layers as fit into memory, and the context remembers them for the
+    other layers' units.
 
     Args:
         decisions: Columns key and prompt_text, one row a decision.
-        layer: One of the study's `features.layers`.
+        layers: All layers that will be asked for.
+        layer: One of them.
         slots: Rows in flight where memory is short, or None.
 
     Raises:
         Incomplete: The engine left a decision out.
     """
-    layers = _layers_with(layer, lane.study.features.layers, len(decisions), lane)
+    layers = _layers_with(layer, layers, len(decisions), context)
     name = (tuple(decisions["key"]), layers)
-    states = lane.remembered_states(name)
+    states = context.remembered_states(name)
     if states is None:
-        lane.forget_states()
-        states = _captured(lane, decisions, layers, slots)
-        lane.remember_states(name, states)
+        context.forget_states()
+        states = _captured(context, decisions, layers, slots)
+        context.remember_states(name, states)
     return states[:, layers.index(layer)]
 
 
-def _layers_with(layer: int, layers: Sequence[int], decisions: int, lane: Lane) -> tuple[int, ...]:
+def _layers_with(
+    layer: int, layers: Sequence[int], decisions: int, context: ModelContext
+) -> tuple[int, ...]:
     """The layers whose states are captured in the same pass as this one's."""
-    each = decisions * lane.loaded.spec.d_model * torch.float32.itemsize
+    each = decisions * context.loaded.spec.d_model * torch.float32.itemsize
     together = max(1, _STATES_BYTES // max(1, each))
     first = layers.index(layer) // together * together
     return tuple(layers[first : first + together])
 
 
 def states_by_layer(
-    lane: Lane,
+    context: ModelContext,
     decisions: pd.DataFrame,
     layers: Sequence[int],
     slots: int | None,
@@ -74,15 +81,15 @@ def states_by_layer(
     """
     layers = list(layers)
     while layers:
-        some = _layers_with(layers[0], layers, len(decisions), lane)
-        states = _captured(lane, decisions, some, slots, after)
+        some = _layers_with(layers[0], layers, len(decisions), context)
+        states = _captured(context, decisions, some, slots, after)
         for i, layer in enumerate(some):
             yield layer, states[:, i]
         layers = layers[len(some) :]
 
 
 def _captured(
-    lane: Lane,
+    context: ModelContext,
     decisions: pd.DataFrame,
     layers: tuple[int, ...],
     slots: int | None,
@@ -95,31 +102,31 @@ def _captured(
     """
     one = Sampling(temperature=0, max_new_tokens=1)
     rows = [
-        Row(key, (*lane.loaded.encode(text), *after), key, one, capture=True)
+        Row(key, (*context.loaded.encode(text), *after), key, one, capture=True)
         for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
     ]
-    engine = lane.engine(
-        width=lane.width_of("features"),
+    engine = context.engine(
+        width=context.width_of(own_prompts=True),
         prompt_capacity=max(len(row.prompt) for row in rows),
         token_capacity=1,
         slots=slots,
         capture_layers=layers,
     )
     place = {row.key: i for i, row in enumerate(rows)}
-    states = torch.empty(len(rows), len(layers), lane.loaded.spec.d_model)
+    states = torch.empty(len(rows), len(layers), context.loaded.spec.d_model)
     for start in range(0, len(rows), _CAPTURED_AT_ONCE):
         for generation in engine.run(rows[start : start + _CAPTURED_AT_ONCE]):
             if generation.states is None:
                 raise Incomplete(f"The engine returned no state of decision {generation.key}.")
             states[place.pop(generation.key)] = generation.states
-    lane.forget_engine()  # SAEs need its room
+    context.forget_engine()  # SAEs need its room
     if place:
         raise Incomplete(f"{len(place)} of {len(rows)} decisions have no captured state.")
     return states
 
 
 def activations_table(
-    lane: Lane, states: dict[str, torch.Tensor], layers: Sequence[int], gate: Gate
+    context: ModelContext, states: dict[str, torch.Tensor], layers: Sequence[int], gate: Gate
 ) -> pa.Table:
     """Non-zero activations of decisions as a table of kind `activations`.
 
@@ -130,10 +137,10 @@ def activations_table(
     keys = sorted(states)
     frames = []
     for i, layer in enumerate(layers if keys else []):
-        sae = lane.sae(layer, gate)
+        sae = context.sae(layer, gate)
         for start in range(0, len(keys), ENCODED_AT_ONCE):
             some = keys[start : start + ENCODED_AT_ONCE]
-            x = torch.stack([states[key][i] for key in some]).to(lane.loaded.device)
+            x = torch.stack([states[key][i] for key in some]).to(context.loaded.device)
             row, feature, value = (part.cpu().numpy() for part in _fired(sae.encode(x)))
             names = np.array(some, dtype=object)[row]
             frames.append(

@@ -27,7 +27,7 @@ from pitboss.models.loading import LoadedModel
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
-from pitboss.studies.words import Contexts
+from pitboss.experiments.words.settings import Contexts
 
 _COLUMNS = ["key", "prompt_text", "response", "n_tokens"]
 

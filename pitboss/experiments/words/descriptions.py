@@ -18,7 +18,7 @@ from pitboss.experiments.words import experiment as words
 from pitboss.experiments.words.writers import Written, ask_model, ask_server
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
-from pitboss.studies.words import Describe
+from pitboss.experiments.words.settings import Describe
 
 ASKED = 1
 """Version of the question; raised when a letter changes."""

@@ -14,7 +14,7 @@ from pitboss.engine import Row
 from pitboss.engine import Sampling as EngineSampling
 from pitboss.errors import PitbossError
 from pitboss.experiments.runtime.context import Lane
-from pitboss.studies.words import Describe
+from pitboss.experiments.words.settings import Describe
 
 WAITS = (1.0, 5.0)
 """Seconds before a request is sent again to a server that is away or busy."""

@@ -1,11 +1,13 @@
 """The statistics in a study file: which SAE features are looked at, and which are selected."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pitboss.studies.experiment import ExperimentSettings, Name, Problem, Reads
 from pitboss.studies.fields import (
-    Aliases,
+    Alias,
     Count,
     FeatureIds,
     Gate,
@@ -14,6 +16,9 @@ from pitboss.studies.fields import (
     Section,
     unique,
 )
+
+if TYPE_CHECKING:
+    from pitboss.studies.model import Study
 
 
 class ImportedTable(Section):
@@ -45,11 +50,20 @@ class ImportedTable(Section):
     """Features of one layer's SAE."""
 
 
-class Features(Section):
+class SelectionSettings(ExperimentSettings):
     """SAE features that differ between games that end bankrupt and games that end in a stop."""
 
-    models: Aliases
-    """Whose games the statistics are taken from."""
+    flow: ClassVar[str] = "features"
+    makes: ClassVar[tuple[str, ...]] = ("features", "bank")
+    own_prompts: ClassVar[bool] = True
+
+    kind: Literal["selection"]
+
+    model: Alias
+    """Whose games the statistics are taken from, and whose SAEs' features these are."""
+
+    games: Annotated[Name | None, Reads("games")] = None
+    """The games that are compared; leave it out where the statistics are imported."""
 
     layers: Layers
     """Decoder blocks whose output is encoded, counted from 0."""
@@ -111,15 +125,26 @@ class Features(Section):
     and per_layer rules apply; nobody knows how many features its makers tested."""
 
     @model_validator(mode="after")
-    def _imported_stands_alone(self) -> "Features":
-        if self.imported is not None and (len(self.models) > 1 or self.include != "none"):
-            raise ValueError("imported goes with one model and with include: none")
+    def _games_or_table(self) -> "SelectionSettings":
+        if (self.imported is None) == (self.games is None):
+            raise ValueError("name the games that are compared, or a table to be imported")
+        if self.imported is not None and self.include != "none":
+            raise ValueError("imported goes with include: none")
         return self
 
     @model_validator(mode="after")
-    def _included_layers_are_encoded(self) -> "Features":
+    def _included_layers_are_encoded(self) -> "SelectionSettings":
         if isinstance(self.include, dict):
             strangers = sorted(set(self.include) - set(self.layers))
             if strangers:
                 raise ValueError(f"include names layers that are not in layers: {strangers}")
         return self
+
+    def sae_layers(self, study: "Study") -> dict[str, list[int]]:
+        return {self.model: self.layers}
+
+    def problems(self, study: "Study", name: str) -> Iterator[Problem]:
+        if self.games is not None and self.model not in study.experiments[self.games].aliases():
+            yield Problem(
+                ("experiments", name, "model"), f"{self.model} does not play in {self.games}"
+            )

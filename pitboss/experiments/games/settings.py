@@ -1,11 +1,12 @@
 """Exp0 in a study file: slot-machine games from the first round to their end."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
+from pitboss.studies.experiment import ExperimentSettings
 from pitboss.studies.fields import (
     Alias,
     Aliases,
@@ -13,13 +14,19 @@ from pitboss.studies.fields import (
     Count,
     GamePrompt,
     ReaderName,
-    Section,
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
 
 
-class Games(Section):
+class GamesSettings(ExperimentSettings):
     """Exp0: slot-machine games from the first round to their end."""
+
+    flow: ClassVar[str] = "games"
+    number: ClassVar[str] = "Exp0"
+    makes: ClassVar[tuple[str, ...]] = ("games",)
+    own_prompts: ClassVar[bool] = True
+
+    kind: Literal["games"]
 
     models: Aliases
     """Which of the study's models play."""
@@ -58,7 +65,7 @@ class Games(Section):
     """A model's own limit on the tokens of a response, where it differs from the sampling's."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Games":
+    def _consistent(self) -> "GamesSettings":
         refuse_greedy_retries(self.sampling, self.retries)
         prompt_exists_for(self.prompt, self.resolved_conditions)
         strangers = sorted(set(self.token_limits) - set(self.models))

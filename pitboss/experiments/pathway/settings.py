@@ -1,11 +1,12 @@
 """Exp1 in a study file: how the decision forms, layer by layer and round by round."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
+from pitboss.studies.experiment import ExperimentSettings
 from pitboss.studies.fields import (
     Alias,
     ChoicePrompt,
@@ -15,14 +16,23 @@ from pitboss.studies.fields import (
     Gate,
     Layers,
     ReaderName,
-    Section,
     unique,
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
 
 
-class Pathway(Section):
+if TYPE_CHECKING:
+    from pitboss.studies.model import Study
+
+
+class PathwaySettings(ExperimentSettings):
     """Exp1: which features carry the decision, layer by layer and round by round."""
+
+    flow: ClassVar[str] = "pathway"
+    number: ClassVar[str] = "Exp1"
+    own_prompts: ClassVar[bool] = True
+
+    kind: Literal["pathway"]
 
     model: Alias
     """Which model plays."""
@@ -81,7 +91,7 @@ class Pathway(Section):
     """How responses are drawn."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Pathway":
+    def _consistent(self) -> "PathwaySettings":
         refuse_greedy_retries(self.sampling, self.retries)
         prompt_exists_for(self.prompt, self.resolved_conditions)
         if self.max_games < self.bankruptcies + self.stops:
@@ -95,3 +105,6 @@ class Pathway(Section):
     def resolved_conditions(self) -> tuple[Condition, ...]:
         """The conditions to play, in the order they are taken in turn."""
         return conditions_of(self.conditions)
+
+    def sae_layers(self, study: "Study") -> dict[str, list[int]]:
+        return {self.model: self.layers}

@@ -1,29 +1,35 @@
 """Exp5 in a study file: features that stay patched through whole games."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
+from pitboss.studies.experiment import ExperimentSettings, Name, Reads
 from pitboss.studies.fields import (
-    Alias,
     ConditionKeys,
     Count,
     FeatureIds,
     GamePrompt,
     ReaderName,
-    Section,
     unique,
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
 
 
-class Persistent(Section):
+class ClampedGamesSettings(ExperimentSettings):
     """Exp5: what a patch does that stays in place through a whole game."""
 
-    model: Alias
-    """Which model is patched; the patched model of Exp2."""
+    flow: ClassVar[str] = "clamped-games"
+    number: ClassVar[str] = "Exp5"
+    elastic: ClassVar[bool] = True
+    own_prompts: ClassVar[bool] = True
+
+    kind: Literal["clamped_games"]
+
+    patching: Annotated[Name, Reads("effects")]
+    """The patching whose features are held, at its values."""
 
     features: Literal["causal"] | FeatureIds = "causal"
     """The features that patching found causal, strongest first, or ids per layer; all of them must
@@ -78,7 +84,7 @@ class Persistent(Section):
     """How responses are drawn."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Persistent":
+    def _consistent(self) -> "ClampedGamesSettings":
         refuse_greedy_retries(self.sampling, self.retries)
         prompt_exists_for(self.prompt, self.resolved_conditions)
         if isinstance(self.features, dict):

@@ -1,12 +1,17 @@
 """Exp3 in a study file: tokens, words, contexts of a feature, and what describes it."""
 
 import ipaddress
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pitboss.studies.fields import Alias, Section
+from pitboss.studies.experiment import ExperimentSettings, Name, Problem, Reads
+from pitboss.studies.fields import Section
+
+if TYPE_CHECKING:
+    from pitboss.studies.model import Study
 
 Some = Annotated[int, Field(ge=1)]
 
@@ -68,11 +73,16 @@ class Describe(Section):
     """How long the server may take for one description."""
 
 
-class Words(Section):
+class WordsSettings(ExperimentSettings):
     """Exp3: which tokens a causal feature promotes and which words its responses use."""
 
-    model: Alias
-    """Whose causal features are looked at; the patched model."""
+    flow: ClassVar[str] = "words"
+    number: ClassVar[str] = "Exp3"
+
+    kind: Literal["words"]
+
+    patching: Annotated[Name, Reads("effects")]
+    """The patching whose causal features are looked at."""
 
     top_tokens: Annotated[int, Field(ge=1, le=1000)] = 50
     """Tokens listed per feature."""
@@ -91,7 +101,15 @@ class Words(Section):
     """Have a language model describe each causal feature; leave it out for none."""
 
     @model_validator(mode="after")
-    def _descriptions_need_contexts(self) -> "Words":
+    def _descriptions_need_contexts(self) -> "WordsSettings":
         if self.describe is not None and self.contexts is None:
             raise ValueError("describe shows contexts to its writer, but contexts is null")
         return self
+
+    def problems(self, study: "Study", name: str) -> Iterator[Problem]:
+        describe = self.describe
+        if describe is not None and describe.url is None and describe.model not in study.models:
+            yield Problem(
+                ("experiments", name, "describe", "model"),
+                f"the study has no model {describe.model!r}; it has {', '.join(study.models)}",
+            )
