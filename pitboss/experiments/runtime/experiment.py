@@ -74,6 +74,21 @@ class Experiment(Generic[S]):
             )
         return found
 
+    @property
+    def first_of_kind(self) -> bool:
+        """Whether the study file names no other experiment of this kind before it."""
+        kinds = {name: each.kind for name, each in self.study.experiments.items()}
+        return next(n for n, kind in kinds.items() if kind == self.settings.kind) == self.name
+
+    def named(self, name: str) -> str:
+        """A name in the study's folder or on the page: as it is, but for further ones of a kind."""
+        return name if self.first_of_kind else f"{name}-{self.name}"
+
+    def file(self, name: str) -> str:
+        """`controls.json`, or `controls-<name>.json` for further experiments of the kind."""
+        stem, _, suffix = name.rpartition(".")
+        return f"{self.named(stem)}.{suffix}"
+
     def stages(self, model: str) -> Stages:
         """Everything that is to be carried out on one model, in order.
 
