@@ -7,7 +7,7 @@ from prefect import State, flow
 from flows.parameters import Shard, Shards, StudyPath, run_name
 from flows.share import share
 from pitboss.experiments.patching import confirmation as experiment
-from pitboss.floor.claims import in_turn
+from pitboss.floor.locks.claims import in_turn
 from tasks.artifacts import Progress
 from tasks.model import load_if_needed
 from tasks.patch import confirmed, feature_chunk, show_checkpoint

@@ -9,7 +9,7 @@ from flows.share import share
 from pitboss.experiments.patching import experiment
 from pitboss.experiments.runtime.quality import Gate
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.floor.claims import in_turn
+from pitboss.floor.locks.claims import in_turn
 from pitboss.studies.model import Study
 from tasks.artifacts import Progress
 from tasks.model import load_if_needed

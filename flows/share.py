@@ -7,7 +7,7 @@ from prefect import State, Task, runtime
 from prefect.logging import get_run_logger
 
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.floor.claims import Queue
+from pitboss.floor.locks.claims import Queue
 from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import Progress

@@ -9,22 +9,22 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
-from pitboss.floor.approval import fingerprint, require
-from pitboss.floor.decision import FOLDER, Asked
-from pitboss.floor.estimates import study_work
-from pitboss.floor.folder import HISTORY, PILOTS
-from pitboss.floor.folder import floor_folder as folder_of_the_floor
-from pitboss.floor.gpus import Survey
-from pitboss.floor.headroom import Limits, Standing
-from pitboss.floor.history import growths, recall
-from pitboss.floor.limits import limits_of, write_limits
-from pitboss.floor.offers import offers_of
-from pitboss.floor.options import propose
-from pitboss.floor.pilots import read_pilots
-from pitboss.floor.seats import seated
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey import survey as ask_driver
-from pitboss.floor.survey_file import read_survey
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.headroom import Limits, Standing
+from pitboss.floor.memory.history import growths, recall
+from pitboss.floor.memory.limits import limits_of, write_limits
+from pitboss.floor.memory.survey import survey as ask_driver
+from pitboss.floor.memory.survey_file import read_survey
+from pitboss.floor.planning.approval import fingerprint, require
+from pitboss.floor.planning.decision import FOLDER, Asked
+from pitboss.floor.planning.estimates import study_work
+from pitboss.floor.planning.offers import offers_of
+from pitboss.floor.planning.options import propose
+from pitboss.floor.planning.pilots import read_pilots
+from pitboss.floor.planning.pool_assignment import seated
+from pitboss.floor.planning.stated import read_stated
+from pitboss.folders import HISTORY, PILOTS
+from pitboss.folders import floor_folder as folder_of_the_floor
 from pitboss.report.canvas import markdown_image
 from pitboss.report.floor import floor_rows, gb, room_picture
 from pitboss.report.tables import markdown_table

@@ -11,8 +11,8 @@ from prefect import task
 from pitboss.errors import PitbossError
 from pitboss.experiments.runtime.context import Lane, open_lane
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.floor.fitted import Fitted
-from pitboss.floor.watcher import while_parked
+from pitboss.floor.memory.fitted import Fitted
+from pitboss.floor.memory.watcher import while_parked
 from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study
 from tasks.lane import (

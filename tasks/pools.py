@@ -12,9 +12,9 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
 from pitboss.errors import BadInput
-from pitboss.floor.changes import room_for_us
-from pitboss.floor.gpus import Survey
-from pitboss.floor.headroom import AUTOMATIC, Limits, Standing, Step
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.headroom import AUTOMATIC, Limits, Standing, Step
+from pitboss.floor.planning.changes import room_for_us
 from pitboss.report.floor import gb
 from pitboss.store.documents import json_bytes
 

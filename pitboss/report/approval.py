@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from pitboss.floor.classes import safety
-from pitboss.floor.decision import Asked, Decision
-from pitboss.floor.offers import Offer, Use
+from pitboss.floor.memory.thresholds import safety
+from pitboss.floor.planning.decision import Asked, Decision
+from pitboss.floor.planning.offers import Offer, Use
 from pitboss.report.floor import floor_rows, gb
 from pitboss.report.tables import markdown_table
 

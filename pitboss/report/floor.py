@@ -5,9 +5,9 @@ from datetime import datetime
 
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from pitboss.floor.classes import occupancy
-from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.offers import tenants_of
+from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.floor.memory.thresholds import occupancy
+from pitboss.floor.planning.offers import tenants_of
 from pitboss.report.canvas import (
     BLUE,
     GREEN,

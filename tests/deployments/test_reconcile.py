@@ -15,7 +15,7 @@ from prefect.states import Cancelling, Pending, Running, State
 
 from deployments.reconcile import HOLDING, MAX_RUNS, PENDING_FACTOR, Reconciler
 from deployments.settings import ROOT
-from pitboss.floor.lock import GpuLock, KernelLock, lock_path
+from pitboss.floor.locks.kernel_lock import GpuLock, KernelLock, lock_path
 from tasks.lane import CONTROL, lock_name
 
 LANE = "reconciled"

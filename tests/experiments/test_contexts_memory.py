@@ -14,8 +14,8 @@ from pitboss.experiments.runtime import residuals as passes
 from pitboss.experiments.runtime.context import Lane
 from pitboss.experiments.runtime.unit import Unit
 from pitboss.experiments.words import contexts
-from pitboss.floor.guard import Thresholds
-from pitboss.floor.watcher import Watcher
+from pitboss.floor.memory.guard import Thresholds
+from pitboss.floor.memory.watcher import Watcher
 from pitboss.models.loading import LoadedModel
 from pitboss.store import Store
 from tasks import model

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from pitboss.floor.gpus import Gpu, Survey, Tenant
-from pitboss.floor.jobs import ANY, Job, Patching, Speed, Work
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
+from pitboss.floor.planning.jobs import ANY, Job, Patching, Speed, Work
 
 GB = 1_000_000_000
 KINDS = {"small": 24, "middle": 48, "large": 81}

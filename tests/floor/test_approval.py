@@ -9,7 +9,9 @@ import pytest
 
 from deployments.settings import ROOT
 from pitboss.errors import BadInput
-from pitboss.floor.approval import (
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
+from pitboss.floor.memory.survey_file import read_survey
+from pitboss.floor.planning.approval import (
     DECISION,
     contradictions,
     fingerprint,
@@ -18,12 +20,10 @@ from pitboss.floor.approval import (
     reasons_to_ask_again,
     require,
 )
-from pitboss.floor.decision import Asked, Decision, check_answers, plan_hash
-from pitboss.floor.gpus import Gpu, Survey, Tenant
-from pitboss.floor.offers import Use, offers_of
-from pitboss.floor.options import propose
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey_file import read_survey
+from pitboss.floor.planning.decision import Asked, Decision, check_answers, plan_hash
+from pitboss.floor.planning.offers import Use, offers_of
+from pitboss.floor.planning.options import propose
+from pitboss.floor.planning.stated import read_stated
 from pitboss.report.approval import answered, form_text
 from pitboss.store import Store
 

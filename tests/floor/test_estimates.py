@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.floor.decision import Asked
-from pitboss.floor.estimates import study_work
-from pitboss.floor.jobs import Job, Work
-from pitboss.floor.offers import as_json, offer_from_json, offers_of
-from pitboss.floor.options import propose
-from pitboss.floor.pilots import PilotRecord, add_pilot, newest, read_pilots
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey import read_survey
-from pitboss.floor.tables import proposal_text
+from pitboss.floor.memory.survey import read_survey
+from pitboss.floor.planning.decision import Asked
+from pitboss.floor.planning.estimates import study_work
+from pitboss.floor.planning.jobs import Job, Work
+from pitboss.floor.planning.offers import as_json, offer_from_json, offers_of
+from pitboss.floor.planning.options import propose
+from pitboss.floor.planning.pilots import PilotRecord, add_pilot, newest, read_pilots
+from pitboss.floor.planning.stated import read_stated
+from pitboss.floor.planning.tables import proposal_text
 from pitboss.report.approval import form_text
 from pitboss.studies.loading import load_study
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pitboss.floor.fitted import TRY_AFTER, Fitted
+from pitboss.floor.memory.fitted import TRY_AFTER, Fitted
 
 
 def well(fitted: Fitted, times: int) -> int:
@@ -66,7 +66,7 @@ def test_two_lanes_that_fail_at_once_halve_once(tmp_path: Path) -> None:
 
 def test_lanes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from pitboss.floor.fitted import Fitted\n"
+        "import sys; from pathlib import Path; from pitboss.floor.memory.fitted import Fitted\n"
         "fitted = Fitted(Path(sys.argv[1]), 'H200', sys.argv[2])\n"
         "for n in range(50): fitted.too_many(f'e{n}', 64, 64)"
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from deployments.settings import ROOT
-from pitboss.floor.lock import Busy, GpuLock, KernelLock, lock_path
+from pitboss.floor.locks.kernel_lock import Busy, GpuLock, KernelLock, lock_path
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pitboss.floor.lock import GpuLock
+from pitboss.floor.locks.kernel_lock import GpuLock
 lock = GpuLock(Path(sys.argv[1]), "gpu-3")
 lock.acquire("run-of-another")
 print("held", flush=True)

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, assume, given, settings, target
 from hypothesis import strategies as st
 
 from pitboss.errors import BadInput
-from pitboss.floor.classes import MARGINAL_FROM, occupancy
-from pitboss.floor.gpus import Survey
-from pitboss.floor.jobs import Work
-from pitboss.floor.options import Option, Placement, Proposal, propose
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.thresholds import MARGINAL_FROM, occupancy
+from pitboss.floor.planning.jobs import Work
+from pitboss.floor.planning.options import Option, Placement, Proposal, propose
 from tests.floor.random_floors import cases
 
 Case = tuple[Survey, Work, dict[int, int]]

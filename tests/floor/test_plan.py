@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.floor.options import Option, Proposal, propose
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey import read_survey
+from pitboss.floor.memory.survey import read_survey
+from pitboss.floor.planning.options import Option, Proposal, propose
+from pitboss.floor.planning.stated import read_stated
 
 FLOORS = Path(__file__).parents[2] / "studies" / "floors"
 GB = 1_000_000_000

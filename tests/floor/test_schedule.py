@@ -5,8 +5,8 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pitboss.floor.jobs import Chunk, Speed
-from pitboss.floor.schedule import Window, dealt, end, even, flow
+from pitboss.floor.planning.jobs import Chunk, Speed
+from pitboss.floor.planning.schedule import Window, dealt, end, even, flow
 
 Windows = list[Window]
 

@@ -7,15 +7,15 @@ import pytest
 
 from flows.parts import Part, after_effects, until_patching
 from pitboss.errors import BadInput
-from pitboss.floor.decision import Asked, Decision
-from pitboss.floor.estimates import study_work
-from pitboss.floor.headroom import Limits
-from pitboss.floor.limits import FILE, limits_of, read_limits, write_limits
-from pitboss.floor.offers import offers_of
-from pitboss.floor.options import propose
-from pitboss.floor.seats import seated
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey_file import read_survey
+from pitboss.floor.memory.headroom import Limits
+from pitboss.floor.memory.limits import FILE, limits_of, read_limits, write_limits
+from pitboss.floor.memory.survey_file import read_survey
+from pitboss.floor.planning.decision import Asked, Decision
+from pitboss.floor.planning.estimates import study_work
+from pitboss.floor.planning.offers import offers_of
+from pitboss.floor.planning.options import propose
+from pitboss.floor.planning.pool_assignment import seated
+from pitboss.floor.planning.stated import read_stated
 from pitboss.studies.loading import load_study
 from pitboss.studies.model import Study
 

@@ -11,15 +11,15 @@ import pytest
 
 from deployments.processes import TOKEN
 from pitboss.errors import BadInput
-from pitboss.floor import survey as surveys
-from pitboss.floor.classes import margin, occupancy, safety
-from pitboss.floor.survey import (
+from pitboss.floor.memory import survey as surveys
+from pitboss.floor.memory.survey import (
     OUR_VARIABLE,
     read_survey,
     short_command,
     survey,
     write_survey,
 )
+from pitboss.floor.memory.thresholds import margin, occupancy, safety
 
 PLAN = Path(__file__).parents[2] / "studies" / "floors" / "plan.yaml"
 GB = 1_000_000_000

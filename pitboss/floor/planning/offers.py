@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pitboss.floor.classes import FREE_UP_TO
-from pitboss.floor.gpus import Gpu, Survey, Tenant
-from pitboss.floor.options import Proposal
-from pitboss.floor.placement import Option, Placement
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
+from pitboss.floor.memory.thresholds import FREE_UP_TO
+from pitboss.floor.planning.options import Proposal
+from pitboss.floor.planning.placement import Option, Placement
 
 OPTION = "option"
 YES, NO = "yes", "no"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pitboss.errors import BadInput
-from pitboss.floor.gpus import Gpu, Survey
+from pitboss.floor.memory.gpus import Gpu, Survey
 
 WINDOW = timedelta(hours=24)
 # A line of eight GPUs is about 1 kB: one survey a minute for the ten days kept stays under this.

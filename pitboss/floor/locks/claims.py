@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-from pitboss.floor.lock import KernelLock
+from pitboss.floor.locks.kernel_lock import KernelLock
 
 if TYPE_CHECKING:  # claims need of it no more than its path, and no library for tables
     from pitboss.store import Store

@@ -5,10 +5,10 @@ What no pilot timed on a kind of GPU takes the plan's figure, where one is given
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pitboss.floor.footprints import footprint
-from pitboss.floor.jobs import ANY, Job, Patching, Speed, Work
-from pitboss.floor.pilots import PilotRecord, newest
-from pitboss.floor.stated import PLAN, Stated
+from pitboss.floor.planning.footprints import footprint
+from pitboss.floor.planning.jobs import ANY, Job, Patching, Speed, Work
+from pitboss.floor.planning.pilots import PilotRecord, newest
+from pitboss.floor.planning.stated import PLAN, Stated
 from pitboss.studies.announce import announce
 from pitboss.studies.model import Study
 from pitboss.studies.workload import Work as Workload

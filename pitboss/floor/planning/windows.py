@@ -2,11 +2,11 @@
 
 from collections.abc import Container, Iterable, Mapping
 
-from pitboss.floor.classes import margin, occupancy, others, safety
-from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.house import House
-from pitboss.floor.jobs import Patching
-from pitboss.floor.schedule import Window
+from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.floor.memory.thresholds import margin, occupancy, others, safety
+from pitboss.floor.planning.job_placement import House
+from pitboss.floor.planning.jobs import Patching
+from pitboss.floor.planning.schedule import Window
 
 
 def windows(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pitboss.floor.jobs import ANY, Patching
-from pitboss.floor.placement import Option, Placement
-from pitboss.floor.schedule import Window, end, even
+from pitboss.floor.planning.jobs import ANY, Patching
+from pitboss.floor.planning.placement import Option, Placement
+from pitboss.floor.planning.schedule import Window, end, even
 
 # Stated hours that differ by more than this from the stated rate are said to contradict it.
 _CONTRADICTION = 0.05

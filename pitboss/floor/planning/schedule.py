@@ -11,8 +11,8 @@ Contiguous parts for GPUs in a given order are divided optimally by bisection.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pitboss.floor.classes import Safety, safety
-from pitboss.floor.jobs import Chunk, Speed
+from pitboss.floor.memory.thresholds import Safety, safety
+from pitboss.floor.planning.jobs import Chunk, Speed
 
 Shares = dict[int, list[Chunk]]
 

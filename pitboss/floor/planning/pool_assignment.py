@@ -1,7 +1,7 @@
 """A study's experiments on the GPUs that a person approved."""
 
-from pitboss.floor.decision import Decision
-from pitboss.floor.estimates import name
+from pitboss.floor.planning.decision import Decision
+from pitboss.floor.planning.estimates import name
 from pitboss.studies.model import Study
 
 

@@ -1,21 +1,21 @@
-"""`python -m pitboss.floor survey | plan | pilot`: who uses the GPUs, and where work may run."""
+"""Who uses the GPUs, and where work may run: `python -m pitboss.cli.floor survey | plan | pilot`"""
 
 import argparse
 import sys
 from pathlib import Path
 
 from pitboss.errors import BadInput, PitbossError
-from pitboss.floor.estimates import study_work
-from pitboss.floor.folder import HISTORY, PILOTS, floor_folder
-from pitboss.floor.gpus import Survey
-from pitboss.floor.history import growths, remember
-from pitboss.floor.jobs import Work
-from pitboss.floor.options import propose
-from pitboss.floor.pilots import add_pilot, read_pilots
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey import read_survey, survey, write_survey
-from pitboss.floor.tables import proposal_text, survey_table
-from pitboss.floor.timed import timed
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.history import growths, remember
+from pitboss.floor.memory.survey import read_survey, survey, write_survey
+from pitboss.floor.planning.estimates import study_work
+from pitboss.floor.planning.jobs import Work
+from pitboss.floor.planning.options import propose
+from pitboss.floor.planning.pilots import add_pilot, read_pilots
+from pitboss.floor.planning.stated import read_stated
+from pitboss.floor.planning.tables import proposal_text, survey_table
+from pitboss.floor.planning.timed import timed
+from pitboss.folders import HISTORY, PILOTS, floor_folder
 from pitboss.store import Store
 from pitboss.studies.loading import load_study
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pitboss.floor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pitboss.cli.floor", description=__doc__)
     parser.add_argument(
         "--state",
         type=Path,

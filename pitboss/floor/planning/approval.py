@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from pitboss.errors import BadInput
-from pitboss.floor.changes import changes, too_little
-from pitboss.floor.decision import FOLDER, NEXT, Asked, Decision
-from pitboss.floor.gpus import Survey
-from pitboss.floor.offers import Use
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.planning.changes import changes, too_little
+from pitboss.floor.planning.decision import FOLDER, NEXT, Asked, Decision
+from pitboss.floor.planning.offers import Use
 from pitboss.store import Store
 from pitboss.store.identity import digest
 

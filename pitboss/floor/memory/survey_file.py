@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pitboss.errors import BadInput
-from pitboss.floor.gpus import Gpu, Survey, Tenant
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
 
 _GPU_KEYS = {"index", "uuid", "name", "total_gb", "used_gb", "utilisation", "temperature"}
 _TENANT_KEYS = {"pid", "user", "command", "memory_gb", "ours"}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pitboss.errors import BadInput
-from pitboss.floor.pilots import PilotRecord
+from pitboss.floor.planning.pilots import PilotRecord
 from pitboss.store import Store
 
 CPU = "cpu"

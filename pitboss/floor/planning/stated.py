@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pitboss.errors import BadInput
-from pitboss.floor.jobs import ANY, Job, Patching, Speed, Work
+from pitboss.floor.planning.jobs import ANY, Job, Patching, Speed, Work
 
 PLAN = "plan"
 Positive = Annotated[float, Field(gt=0, lt=1e6)]

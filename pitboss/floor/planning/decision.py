@@ -10,8 +10,8 @@ from datetime import date
 from typing import Any
 
 from pitboss.errors import BadInput
-from pitboss.floor.gpus import Survey
-from pitboss.floor.offers import (
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.planning.offers import (
     NO,
     OPTION,
     Offer,

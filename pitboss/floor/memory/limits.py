@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pitboss.errors import BadInput
-from pitboss.floor.changes import room_for_us
-from pitboss.floor.classes import MARGINAL_FROM, SAFE_FROM, safety
-from pitboss.floor.decision import Decision
-from pitboss.floor.headroom import Limits
-from pitboss.floor.offers import Use
+from pitboss.floor.memory.headroom import Limits
+from pitboss.floor.memory.thresholds import MARGINAL_FROM, SAFE_FROM, safety
+from pitboss.floor.planning.changes import room_for_us
+from pitboss.floor.planning.decision import Decision
+from pitboss.floor.planning.offers import Use
 
 FILE = "approved.json"
 # Between closing and opening again, so that a room that moves by little does neither all the time.

@@ -7,10 +7,10 @@ tenant leaves a safe margin. One job of ours on a GPU at a time.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pitboss.floor.classes import margin, occupancy, others, safety
-from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.jobs import ALLOWANCE, ANY, UNKNOWN, Job, Speed
-from pitboss.floor.placement import Placement
+from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.floor.memory.thresholds import margin, occupancy, others, safety
+from pitboss.floor.planning.jobs import ALLOWANCE, ANY, UNKNOWN, Job, Speed
+from pitboss.floor.planning.placement import Placement
 
 
 @dataclass(frozen=True, slots=True)

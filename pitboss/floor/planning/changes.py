@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-from pitboss.floor.classes import MARGINAL_FROM, occupancy, safety
-from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.offers import HIDDEN, Use, tenants_of, who
+from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.floor.memory.thresholds import MARGINAL_FROM, occupancy, safety
+from pitboss.floor.planning.offers import HIDDEN, Use, tenants_of, who
 
 # Left to the other tenants whatever we do; the same number that divides marginal from no.
 RESERVE = MARGINAL_FROM

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from pitboss.errors import BadInput, PitbossError
-from pitboss.floor.guard import Footprint, Guard, Thresholds
+from pitboss.floor.memory.guard import Footprint, Guard, Thresholds
 
 EVERY_S = 1.0
 # Looks that may fail in a row before the job is stopped: nobody watches then.

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pitboss.floor.classes import occupancy
-from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.jobs import Speed, Work
-from pitboss.floor.options import Proposal
-from pitboss.floor.placement import Option, Placement
-from pitboss.floor.words import at_least, days, gb
+from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.floor.memory.thresholds import occupancy
+from pitboss.floor.planning.jobs import Speed, Work
+from pitboss.floor.planning.options import Proposal
+from pitboss.floor.planning.placement import Option, Placement
+from pitboss.floor.planning.words import at_least, days, gb
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:

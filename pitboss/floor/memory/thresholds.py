@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pitboss.floor.gpus import Gpu
+from pitboss.floor.memory.gpus import Gpu
 
 Occupancy = Literal["free", "shared", "full"]
 Safety = Literal["safe", "marginal", "no"]

@@ -11,13 +11,13 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pitboss.errors import BadInput
-from pitboss.floor.gpus import Survey
-from pitboss.floor.house import House, place
-from pitboss.floor.jobs import Chunk, Patching, Work
-from pitboss.floor.placement import Option, Placement
-from pitboss.floor.schedule import Shares, Window, dealt, end, flow
-from pitboss.floor.windows import windows
-from pitboss.floor.words import describe, recommendation
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.planning.job_placement import House, place
+from pitboss.floor.planning.jobs import Chunk, Patching, Work
+from pitboss.floor.planning.placement import Option, Placement
+from pitboss.floor.planning.schedule import Shares, Window, dealt, end, flow
+from pitboss.floor.planning.windows import windows
+from pitboss.floor.planning.words import describe, recommendation
 
 
 @dataclass(frozen=True, slots=True)

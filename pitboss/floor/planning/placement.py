@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pitboss.floor.classes import Safety, safety
-from pitboss.floor.jobs import Chunk, Speed
+from pitboss.floor.memory.thresholds import Safety, safety
+from pitboss.floor.planning.jobs import Chunk, Speed
 
 
 @dataclass(frozen=True, slots=True)

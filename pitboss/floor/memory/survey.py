@@ -14,8 +14,8 @@ from pathlib import PurePath
 from typing import Any
 
 from pitboss.errors import BadInput
-from pitboss.floor.gpus import Gpu, Survey, Tenant
-from pitboss.floor.survey_file import read_survey, write_survey
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
+from pitboss.floor.memory.survey_file import read_survey, write_survey
 
 __all__ = ["Gpu", "Survey", "Tenant", "read_survey", "short_command", "survey", "write_survey"]
 
