@@ -1,7 +1,6 @@
 """The GPUs' work pools as the watch sees them: are they paused, and what is said about them."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pitboss.floor.memory.gpus import Survey
 from pitboss.floor.memory.headroom import AUTOMATIC, Limits, Standing, Step
 from pitboss.floor.planning.changes import room_for_us
 from pitboss.report.floor import gb
-from pitboss.store.documents import json_bytes
+from pitboss.store.documents import replace_json
 
 STANDINGS = "watch.json"
 
@@ -108,6 +107,4 @@ def read_standings(folder: Path) -> dict[str, Standing]:
 
 def write_standings(folder: Path, standings: Mapping[str, Standing]) -> None:
     """Replace the file in one step."""
-    temporary = (folder / STANDINGS).with_suffix(".tmp")
-    temporary.write_bytes(json_bytes({name: str(value) for name, value in standings.items()}))
-    os.replace(temporary, folder / STANDINGS)
+    replace_json(folder / STANDINGS, {name: str(value) for name, value in standings.items()})

@@ -1,6 +1,5 @@
 """The study a run is about: read, checked and announced before anything starts."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from pitboss.experiments.patching.declaration import FILE as DECLARATION
 from pitboss.experiments.patching.declaration import as_markdown, declare
 from pitboss.experiments.preflight import preflight
 from pitboss.experiments.runtime.study import open_store
+from pitboss.folders import results_folder
 from pitboss.store import Store
 from pitboss.studies.announce import announce
 from pitboss.studies.loading import load_study
@@ -32,7 +32,7 @@ class Opened(NamedTuple):
 
 def results_root() -> Path:
     """Where studies are stored: `results` in the repository, or PITBOSS_RESULTS."""
-    return Path(os.environ.get("PITBOSS_RESULTS") or ROOT / "results")
+    return results_folder()
 
 
 def read_study(path: str) -> Study:

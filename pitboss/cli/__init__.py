@@ -1,4 +1,4 @@
-"""`pitboss`: look at studies from a terminal. It reads; nothing here starts or changes work."""
+"""`pitboss`: look at studies and GPUs from a terminal. Nothing here starts or changes work."""
 
 from pitboss.cli.main import main
 

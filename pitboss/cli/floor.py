@@ -1,50 +1,54 @@
-"""Who uses the GPUs, and where work may run: `python -m pitboss.cli.floor survey | plan | pilot`"""
+"""`pitboss floor survey | plan | pilot`: who uses the GPUs, and where work may run."""
 
 import argparse
-import sys
+from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from pitboss.errors import BadInput, PitbossError
+from pitboss.api.folders import study_folder
+from pitboss.cli.commands import Answer
+from pitboss.errors import BadInput
+from pitboss.experiments.registry import load_study, plan_of, settings_types
+from pitboss.floor.memory import history
 from pitboss.floor.memory.gpus import Survey
-from pitboss.floor.memory.history import growths, remember
-from pitboss.floor.memory.survey import read_survey, survey, write_survey
+from pitboss.floor.memory.survey import survey as ask_driver
+from pitboss.floor.memory.survey_file import read_survey, write_survey
+from pitboss.floor.planning import pilots
 from pitboss.floor.planning.estimates import study_work
 from pitboss.floor.planning.jobs import Work
 from pitboss.floor.planning.options import propose
-from pitboss.floor.planning.pilots import add_pilot, read_pilots
 from pitboss.floor.planning.stated import read_stated
 from pitboss.floor.planning.tables import proposal_text, survey_table
-from pitboss.floor.planning.timed import timed
-from pitboss.folders import HISTORY, PILOTS, floor_folder
+from pitboss.folders import floor_folder
 from pitboss.store import Store
-from pitboss.studies.loading import load_study
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    asked = _parser().parse_args(arguments)
-    try:
-        {"survey": _survey, "plan": _plan, "pilot": _pilot}[asked.command](asked)
-    except PitbossError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+def add_commands(below: Any, shared: argparse.ArgumentParser) -> None:
+    """Add `floor` to the commands.
 
+    Args:
+        below: Where commands are added. shared: Arguments of every command.
+    """
+    text = "Who uses the GPUs of this machine, and where a study may run."
+    parts = below.add_parser("floor", help=text, description=text)
+    parts = parts.add_subparsers(dest="part", required=True, metavar="COMMAND")
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pitboss.cli.floor", description=__doc__)
-    parser.add_argument(
-        "--state",
-        type=Path,
-        default=floor_folder(),
-        help=f"folder of {HISTORY} and {PILOTS} (default: %(default)s)",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    asked = commands.add_parser("survey", help="show every GPU and who uses it")
-    _floor_argument(asked)
+    def command(name: str, text: str, run: Any, *, looks: bool) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = parts.add_parser(
+            name, help=text, description=text, parents=[shared]
+        )
+        made.set_defaults(run=run)
+        made.add_argument("--state", type=Path, default=floor_folder(), metavar="FOLDER",
+                          help="what is known of these GPUs (default: %(default)s)")  # fmt: skip
+        if looks:
+            made.add_argument("--floor", type=Path, metavar="FILE",
+                              help="a survey file, instead of asking the driver")  # fmt: skip
+        return made
+
+    asked = command("survey", "Every GPU and who uses it.", survey, looks=True)
     asked.add_argument("--write", type=Path, metavar="FILE", help="write it as a survey file too")
-    asked = commands.add_parser("plan", help="propose where the experiments may run")
-    _floor_argument(asked)
+    asked = command("plan", "Where the experiments may run.", plan, looks=True)
     asked.add_argument("--study", type=Path, metavar="FILE", help="plan this study's experiments")
     asked.add_argument(
         "--figures",
@@ -59,49 +63,56 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GPU",
         help="GPUs that may be shared (default: all; none: --share without a number)",
     )
-    asked = commands.add_parser("pilot", help="keep the speeds of a study's finished parts")
-    asked.add_argument("results", type=Path, metavar="FOLDER", help="the study's results folder")
+    asked = command("pilot", "Keep the speeds of a study's finished parts.", pilot, looks=False)
+    asked.add_argument("study", help="a study with results")
     asked.add_argument("--kind", metavar="NAME", help="kind of GPU (default: this machine's)")
-    return parser
 
 
-def _floor_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--floor", type=Path, metavar="FILE", help="a survey file, instead of asking the driver"
-    )
+def survey(asked: Namespace) -> Answer:
+    """The GPUs; a look at the driver is remembered."""
+    found, growth = _taken(asked)
+    if asked.write is not None:
+        write_survey(found, asked.write)
+    return _answer(survey_table(found, growth) + "\n", asdict(found), asked)
 
 
-def _taken(asked: argparse.Namespace) -> tuple[Survey, dict[int, int] | None]:
+def plan(asked: Namespace) -> Answer:
+    """Options, and which of them is recommended."""
+    found, growth = _taken(asked)
+    share = None if asked.share is None else frozenset(asked.share)
+    work = _work(asked, found)
+    proposal = propose(found, work, growth, share)
+    return _answer(proposal_text(proposal, growth, work), asdict(proposal), asked)
+
+
+def pilot(asked: Namespace) -> Answer:
+    """Speeds, kept for the next plan."""
+    gpu = asked.kind or _only_kind()
+    counted = {kind: each.counted for kind, each in settings_types().items() if each.counted}
+    store = Store.open(study_folder(asked.study, asked.results))
+    found = pilots.timed(store, gpu, counted)
+    for record in found:
+        pilots.add_pilot(record, asked.state / pilots.FILE)
+    lines = [f"{r.experiment} {r.model}: {r.units_per_second:.4g}/s on {r.gpu}\n" for r in found]
+    return _answer("".join(lines), [asdict(record) for record in found], asked)
+
+
+def _answer(text: str, data: Any, asked: Namespace) -> Answer:
+    """Tables are wider than a terminal may be, so they are not fitted to it."""
+    return Answer("", data, raw=None if asked.json else text.encode())
+
+
+def _taken(asked: Namespace) -> tuple[Survey, dict[int, int] | None]:
     """The survey, and by how much tenants may grow; a real one is remembered."""
     if asked.floor is not None:
         return read_survey(asked.floor), None
-    found = survey()
-    remember(found, asked.state / HISTORY)
-    return found, growths(found, asked.state / HISTORY)
-
-
-def _survey(asked: argparse.Namespace) -> None:
-    found, growth = _taken(asked)
-    print(survey_table(found, growth))
-    if asked.write is not None:
-        write_survey(found, asked.write)
-
-
-def _plan(asked: argparse.Namespace) -> None:
-    found, growth = _taken(asked)
-    share = None if asked.share is None else frozenset(asked.share)
-    print(proposal_text(propose(found, _work(asked, found), growth, share), growth))
-
-
-def _pilot(asked: argparse.Namespace) -> None:
-    kind = asked.kind or _only_kind()
-    for record in timed(Store.open(asked.results), kind):
-        add_pilot(record, asked.state / PILOTS)
-        print(f"{record.experiment} {record.model}: {record.units_per_second:.4g}/s on {kind}")
+    found = ask_driver()
+    history.remember(found, asked.state / history.FILE)
+    return found, history.growths(found, asked.state / history.FILE)
 
 
 def _only_kind() -> str:
-    kinds = sorted({gpu.name for gpu in survey().gpus})
+    kinds = sorted({gpu.name for gpu in ask_driver().gpus})
     if len(kinds) != 1:
         raise BadInput(
             f"This machine has {', '.join(kinds) or 'no GPU'}.",
@@ -110,19 +121,16 @@ def _only_kind() -> str:
     return kinds[0]
 
 
-def _work(asked: argparse.Namespace, found: Survey) -> Work:
+def _work(asked: Namespace, found: Survey) -> Work:
     stated = None if asked.figures is None else read_stated(asked.figures)
     if asked.study is not None:
         kinds = [gpu.name for gpu in found.gpus]
-        pilots = read_pilots(asked.state / PILOTS)
-        return study_work(load_study(asked.study), kinds, pilots, stated)
+        study = load_study(asked.study)
+        work = [each for experiment in plan_of(study, None) for each in experiment.workload()]
+        return study_work(study, work, kinds, pilots.read_pilots(asked.state / pilots.FILE), stated)
     if stated is None:
         raise BadInput(
             "There is nothing to plan.",
             next="Name a study with --study, or a plan's figures with --figures.",
         )
     return stated.work()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

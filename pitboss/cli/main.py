@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from pitboss import __version__
-from pitboss.cli import commands
+from pitboss.cli import commands, floor
 from pitboss.cli.commands import Answer
 from pitboss.errors import PitbossError
 
@@ -65,7 +65,7 @@ def _say_error(error: PitbossError, *, as_json: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pitboss",
-        description="Look at studies: what is done, what was found, and the data.",
+        description="Look at studies: what is done, what was found, and the data; and at GPUs.",
         epilog="Exit status: 0 done, 1 error, 2 wrong arguments, 3 not complete or not comparable.",
     )
     parser.add_argument("--version", action="version", version=f"pitboss {__version__}")
@@ -113,4 +113,5 @@ def _parser() -> argparse.ArgumentParser:
     asked = command("compare", "Two studies: settings, counts, findings.", commands.compare)
     asked.add_argument("a", metavar="STUDY_A")
     asked.add_argument("b", metavar="STUDY_B")
+    floor.add_commands(below, shared)
     return parser

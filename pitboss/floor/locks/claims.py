@@ -1,8 +1,8 @@
-"""Sharing units of work out while they are worked on: whoever is free takes the next one.
+"""Units of work shared by any number of workers: whoever is free claims the next one.
 
-A claim is a lock on a file of the unit's name, held while the unit is computed. The store says what
-is finished, the kernel says what is being worked on, and nothing else is recorded anywhere. So
-lanes may join and leave at any time, and the claim of a dead process is free at once.
+A claim is a file lock of the unit's name, held while the unit is computed. The store says what is
+finished, the lock what is being worked on, and nothing else is recorded anywhere. So workers may
+join and leave at any time, and the claim of a dead process is free at once.
 """
 
 import logging
@@ -37,14 +37,14 @@ U = TypeVar("U", bound=Work)
 S = TypeVar("S")
 
 
-def in_turn(units: Sequence[S], lane: int, lanes: int) -> list[S]:
-    """All units in the order in which one of several lanes takes them.
+def in_turn(units: Sequence[S], worker: int, workers: int) -> list[S]:
+    """All units in the order in which one of several workers takes them.
 
-    Each lane begins with a share of its own, so that lanes rarely ask for the same unit. Then it
+    Each worker begins with a share of its own, so that two rarely ask for the same unit. Then it
     helps the others, from the end, which their owners reach last.
     """
-    own = list(units[lane::lanes])
-    others = [unit for i, unit in enumerate(units) if i % lanes != lane]
+    own = list(units[worker::workers])
+    others = [unit for i, unit in enumerate(units) if i % workers != worker]
     return own + others[::-1]
 
 
@@ -71,13 +71,14 @@ class Claim(Generic[U]):
 
 
 class Queue(Generic[U]):
-    """The unfinished units of a study, for one of any number of lanes.
+    """The unfinished units of a study, for one of any number of workers.
 
     Args:
         store: The study's store; claims lie in its folder.
-        units: The units in the order in which this lane wants them.
+        units: The units in the order in which this worker wants them.
         run: The flow run's id, for people who read a claim.
-        stop: Says why this lane should stop, or nothing; asked before every unit and while waiting.
+        stop: Says why this worker should stop, or nothing; asked before every unit and while
+            waiting.
         every: Seconds between two looks at units that others work on.
     """
 
@@ -97,26 +98,26 @@ class Queue(Generic[U]):
 
     @property
     def left(self) -> list[U]:
-        """Units that were unfinished when this lane last looked, those given up included."""
+        """Units that were unfinished when this worker last looked, those given up included."""
         return [*self._left, *self._given_up]
 
     @property
     def given_up(self) -> list[U]:
-        """Units that this lane leaves to others and that are still unfinished."""
+        """Units that this worker leaves to others and that are still unfinished."""
         self._given_up = [unit for unit in self._given_up if unit.ref(self._store) is None]
         return self._given_up
 
     def give_up(self, unit: U) -> None:
-        """Leave a unit to other lanes: it cannot be computed here."""
+        """Leave a unit to other workers: it cannot be computed here."""
         self._left = [other for other in self._left if other.key != unit.key]
         self._given_up.append(unit)
 
     def take(self) -> Claim[U] | None:
         """Claim the next unit, waiting for those that others work on.
 
-        A unit that another lane has claimed is either finished there or, if that lane dies, free
-        again; so this returns None only when all units are finished (or given up here), or when
-        this lane should stop. `stopped` then says why.
+        A unit that another worker has claimed is either finished there or, if that worker dies,
+        free again; so this returns None only when all units are finished (or given up here), or
+        when this worker should stop. `stopped` then says why.
         """
         while True:
             self.stopped = self._stop()

@@ -1,8 +1,8 @@
-"""Who is alive is decided by the kernel: a lock on a file, held for as long as a process lives.
+"""Liveness is a file lock (flock(2)) that a process holds: the kernel releases it at its end.
 
-A database can say "Running" of a process that is long dead, and a process number is used again. An
-flock(2) cannot lie: the kernel releases it at the process's end, whatever ended it. What is written
-inside the file (process, run, since when) is for people, and believed only while the lock is held.
+A database can say "Running" of a process that is long dead, and process numbers are used again;
+neither is asked. What is written inside the file (process, run, since when) is for people, and
+believed only while the lock is held.
 """
 
 import fcntl
@@ -161,20 +161,12 @@ class KernelLock:
             self._fd = None
 
 
-class GpuLock(KernelLock):
-    """The lock of one lane of this machine: one flow run at a time, whatever a database says.
+def lock_path(state: Path, name: str) -> Path:
+    """Where a lock of this machine lies: `<state>/locks/<host>-<name>.lock`.
 
     Args:
-        state: The folder of the house's state.
-        lane: Name of the lane, which is its work pool's.
+        name: A worker's is that of its work pool: one flow run at a time, whatever a database says.
     """
-
-    def __init__(self, state: Path, lane: str) -> None:
-        super().__init__(lock_path(state, lane))
-
-
-def lock_path(state: Path, name: str) -> Path:
-    """Where a lock of this machine lies: `<state>/locks/<host>-<name>.lock`."""
     return state / "locks" / f"{socket.gethostname()}-{name}.lock"
 
 

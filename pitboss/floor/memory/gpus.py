@@ -1,11 +1,16 @@
-"""What a survey says: GPUs and the processes that hold memory of them. Bytes as int."""
+"""What a survey says: GPUs and the processes that hold memory of them. Sizes are bytes as int."""
 
 from dataclasses import dataclass
 
 from pitboss.errors import BadInput
 
+# The driver alone keeps some hundred megabytes of a GPU that nobody uses.
+DRIVERS_OWN = 1_000_000_000
+HIDDEN = "processes that the driver does not name"
+NVML = "nvml"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Tenant:
     """One process that holds memory of a GPU.
 
@@ -28,8 +33,16 @@ class Tenant:
         """How tables call it."""
         return self.command or (f"process {self.pid}" if self.pid else "unknown")
 
+    @property
+    def who(self) -> str:
+        """How questions call it: a job of ours by its name, others by their user.
 
-@dataclass(frozen=True, slots=True)
+        A server that is started again has another pid but asks for the same permission.
+        """
+        return self.label if self.ours else self.user or self.label
+
+
+@dataclass(frozen=True)
 class Gpu:
     """One GPU at the time of a survey.
 
@@ -65,8 +78,21 @@ class Gpu:
         """Bytes in use that no listed tenant accounts for: the driver, or hidden processes."""
         return max(0, self.used - sum(tenant.memory or 0 for tenant in self.tenants))
 
+    @property
+    def present(self) -> tuple[Tenant, ...]:
+        """The tenants; what hidden processes hold counts as one more."""
+        if self.unattributed <= DRIVERS_OWN:
+            return self.tenants
+        hidden = Tenant(None, None, HIDDEN, self.unattributed, False)
+        return (*self.tenants, hidden)
 
-@dataclass(frozen=True, slots=True)
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """Everybody who is present as questions call them, in alphabetical order."""
+        return tuple(sorted({tenant.who for tenant in self.present}))
+
+
+@dataclass(frozen=True)
 class Survey:
     """All GPUs of a host at one time.
 
@@ -80,6 +106,11 @@ class Survey:
     source: str
     gpus: tuple[Gpu, ...]
 
+    @property
+    def live(self) -> bool:
+        """Whether it comes from the driver, not from a file."""
+        return self.source == NVML
+
     def gpu(self, index: int) -> Gpu:
         """The GPU with this index; raises BadInput naming those there are."""
         for gpu in self.gpus:
@@ -90,3 +121,15 @@ class Survey:
             where=self.source,
             next=f"It has {', '.join(str(gpu.index) for gpu in self.gpus) or 'none'}.",
         )
+
+    def room(self, gpu: Gpu) -> int:
+        """Bytes that others leave on a GPU: what is free and what our own runs hold already.
+
+        In a file, `ours` also marks other jobs of ours, which must not be disturbed.
+        """
+        return gpu.free + (gpu.ours if self.live else 0)
+
+
+def gb(size: float) -> str:
+    """Bytes for people: "25.0 GB" (10⁹ bytes)."""
+    return f"{size / 1e9:.1f} GB"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pitboss.errors import BadInput
+from pitboss.floor.memory.gpus import gb
 
 Action = Literal["continue", "shrink", "park", "grow", "return"]
 
@@ -95,13 +96,13 @@ def admit(footprint: int, free: int, reserve: int, cap: int | None = None) -> No
     """
     if cap is not None and footprint > cap:
         raise BadInput(
-            f"the job holds {_gb(footprint)}, {_gb(cap)} are allowed to it on this GPU",
+            f"the job holds {gb(footprint)}, {gb(cap)} are allowed to it on this GPU",
             next="raise engine.memory_gb, or make the job smaller (engine.width).",
         )
     if footprint > free - reserve:
         raise BadInput(
-            f"the job holds {_gb(footprint)}; of the GPU {_gb(free)} are free and {_gb(reserve)} "
-            f"stay with the others: {_gb(footprint - free + reserve)} are missing",
+            f"the job holds {gb(footprint)}; of the GPU {gb(free)} are free and {gb(reserve)} "
+            f"stay with the others: {gb(footprint - free + reserve)} are missing",
             next="use another GPU, wait until its tenants need less, or make the job smaller.",
         )
 
@@ -154,7 +155,7 @@ class Guard:
 
     def _short(self, now: float, free: int) -> Ask:
         self._room.clear()
-        why = f"{_gb(free)} are free, {_gb(self.at.reserve)} belong to others"
+        why = f"{gb(free)} are free, {gb(self.at.reserve)} belong to others"
         if self._low_since is None:
             self._low_since = now
         waited = now - self._low_since
@@ -175,13 +176,13 @@ class Guard:
         while len(self._room) > 1 and self._room[1][0] <= now - self.hold_s:
             self._room.popleft()
         if self.slots == self.cap or now - self._room[0][0] < self.hold_s:
-            return Ask("continue", self.slots, f"{_gb(free)} are free")
+            return Ask("continue", self.slots, f"{gb(free)} are free")
         spare = min(room for _, room in self._room) - self.at.reserve - self.at.margin
         slots = min(self.cap, self.footprint.most(self.footprint.bytes(self.slots) + spare))
-        why = f"{_gb(spare)} more than needed have been free for {self.hold_s:.0f} s"
+        why = f"{gb(spare)} more than needed have been free for {self.hold_s:.0f} s"
         least = max(1, self.cap // _LEAST_RETURN, int(self.slots * _GROW_BY), self.slots + 1)
         if slots < min(self.cap, least):
-            return Ask("continue", self.slots, f"{_gb(free)} are free")
+            return Ask("continue", self.slots, f"{gb(free)} are free")
         action: Action = "grow" if self.slots else "return"
         self.slots, self._grown = slots, now
         self._forget()
@@ -194,7 +195,3 @@ class Guard:
     def _forget(self) -> None:
         self._room.clear()
         self._low_since = None
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

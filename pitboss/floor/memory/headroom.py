@@ -8,7 +8,7 @@ that was paused before the room ran short, or that somebody resumed in spite of 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pitboss.errors import BadInput
+from pitboss.floor.memory.limits import Limits
 
 LOW = "pitboss.gpu.headroom-low"
 RESTORED = "pitboss.gpu.headroom-restored"
@@ -33,29 +33,6 @@ class Standing(StrEnum):
 
     RESUMING = "resuming"
     """There is room again and opening was asked for; the pool has not been seen open yet."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When the room counts as short and when as there again, in bytes.
-
-    Attributes:
-        low: Below this the room is short.
-        restored: From this on it is there again; above `low`, so that a room that moves up and down
-            by a little does not open and close the pool all the time.
-    """
-
-    low: int
-    restored: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low < self.restored:
-            raise BadInput(
-                f"The room counts as short below {self.low:,} bytes and as there again from "
-                f"{self.restored:,} on.",
-                where="limits of the headroom",
-                next="Give the first a positive number and the second a larger one.",
-            )
 
 
 @dataclass(frozen=True)

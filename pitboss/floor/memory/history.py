@@ -14,7 +14,9 @@ from typing import Any
 
 from pitboss.errors import BadInput
 from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.store.files import ensure_folder, replace_bytes
 
+FILE = "history.jsonl"
 WINDOW = timedelta(hours=24)
 # A line of eight GPUs is about 1 kB: one survey a minute for the ten days kept stays under this.
 _LONGEST = 32_000_000
@@ -40,7 +42,7 @@ class Sighting:
 
 def remember(survey: Survey, path: Path) -> None:
     """Append a survey to the history; what is older than ten days goes when the file is long."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ensure_folder(path.parent)
     line = {
         "taken": survey.taken,
         "gpus": [{"gpu": g.index, "used": g.used, "held": foreign(g)} for g in survey.gpus],
@@ -60,9 +62,7 @@ def _ends_a_line(file: Any) -> bool:
 
 def _forget(path: Path, before: datetime) -> None:
     kept = [line for line, taken in _lines(path) if taken >= before]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    replace_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 def foreign(gpu: Gpu) -> dict[str, int]:

@@ -1,47 +1,42 @@
-"""When the watch closes an approved GPU: when a job would get less than a person agreed to."""
+"""The room on a GPU below which the watch pauses its pool, and from which it opens it again."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.headroom import Limits
-from pitboss.floor.memory.thresholds import MARGINAL_FROM, SAFE_FROM, safety
-from pitboss.floor.planning.changes import room_for_us
-from pitboss.floor.planning.decision import Decision
-from pitboss.floor.planning.offers import Use
+from pitboss.store.documents import replace_json
 
 FILE = "approved.json"
-# Between closing and opening again, so that a room that moves by little does neither all the time.
-GAP = 5_000_000_000
 
 
-def limits_of(decision: Decision) -> dict[int, Limits]:
-    """By GPU: the room that its jobs take together with the margin that was approved.
+@dataclass(frozen=True)
+class Limits:
+    """When the room counts as short and when as there again, in bytes.
 
-    Where a safe margin was approved the room runs short when it is safe no more, elsewhere when it
-    is not even marginal. It is there again with `GAP` more, or as it was when the answer was given.
+    Attributes:
+        low: Below this the room is short.
+        restored: From this on it is there again; above `low`, so that a room that moves up and down
+            by a little does not open and close the pool all the time.
     """
-    survey, found = decision.asked.survey, {}
-    for gpu in sorted({use.gpu for use in decision.uses}):
-        low = max(_needs(use) for use in decision.uses if use.gpu == gpu)
-        then = room_for_us(survey.gpu(gpu), survey)
-        found[gpu] = Limits(low, min(low + GAP, then) if then > low else low + GAP)
-    return found
 
+    low: int
+    restored: int
 
-def _needs(use: Use) -> int:
-    return use.footprint + (SAFE_FROM if safety(use.margin) == "safe" else MARGINAL_FROM)
+    def __post_init__(self) -> None:
+        if not 0 < self.low < self.restored:
+            raise BadInput(
+                f"The room counts as short below {self.low:,} bytes and as there again from "
+                f"{self.restored:,} on.",
+                where="limits of the headroom",
+                next="Give the first a positive number and the second a larger one.",
+            )
 
 
 def write_limits(folder: Path, limits: Mapping[int, Limits]) -> None:
-    """Replace the file in one step."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = {str(gpu): {"low": its.low, "restored": its.restored} for gpu, its in limits.items()}
-    temporary = (folder / FILE).with_suffix(".tmp")
-    temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / FILE)
+    """Keep the limits of approved GPUs for the watch."""
+    replace_json(folder / FILE, {str(gpu): asdict(its) for gpu, its in limits.items()})
 
 
 def read_limits(folder: Path, gpus: Iterable[int], otherwise: Limits) -> dict[int, Limits]:

@@ -1,8 +1,7 @@
-"""Who uses how much of each GPU, by the driver's own account or from a file.
+"""A survey of all GPUs, taken with NVML: who uses how much of each.
 
-A survey is plain data. It is taken with NVML, or read from a YAML file so that planning works away
-from the machine. Of other people's processes only what the kernel shows everybody is recorded, and
-of a command line only the program: arguments can hold secrets, and surveys are stored and shown.
+Of other people's processes only what the kernel shows everybody is recorded, and of a command line
+only the program: arguments can hold secrets, and surveys are stored and shown.
 """
 
 import os
@@ -14,10 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
-from pitboss.floor.memory.survey_file import read_survey, write_survey
-
-__all__ = ["Gpu", "Survey", "Tenant", "read_survey", "short_command", "survey", "write_survey"]
+from pitboss.floor.memory.gpus import NVML, Gpu, Survey, Tenant
 
 # What `make up` puts into the environment of all it starts (deployments/processes.py).
 OUR_VARIABLE = "PITBOSS_UP"
@@ -45,7 +41,7 @@ def survey(our_pids: Iterable[int] = (), token: str | None = None) -> Survey:
             raise BadInput(
                 f"The NVIDIA driver did not answer: {error}", next="Check `nvidia-smi`."
             ) from error
-    return Survey(socket.gethostname(), taken, "nvml", gpus)
+    return Survey(socket.gethostname(), taken, NVML, gpus)
 
 
 @contextmanager

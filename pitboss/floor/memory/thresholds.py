@@ -2,13 +2,11 @@
 
 from typing import Literal
 
-from pitboss.floor.memory.gpus import Gpu
+from pitboss.floor.memory.gpus import DRIVERS_OWN, Gpu, Tenant
 
 Occupancy = Literal["free", "shared", "full"]
 Safety = Literal["safe", "marginal", "no"]
 
-# The driver alone keeps some hundred megabytes of a GPU that nobody uses.
-FREE_UP_TO = 1_000_000_000
 # Left over after our job. The plan calls 30 GB and more safe, and 10 to 16 GB marginal.
 SAFE_FROM = 30_000_000_000
 MARGINAL_FROM = 10_000_000_000
@@ -20,7 +18,7 @@ def occupancy(gpu: Gpu) -> Occupancy:
     """free: nobody uses it. shared: others do, and there is room. full: there is no room."""
     if gpu.free < FULL_BELOW:
         return "full"
-    return "free" if gpu.used <= FREE_UP_TO else "shared"
+    return "free" if gpu.used <= DRIVERS_OWN else "shared"
 
 
 def safety(margin: int) -> Safety:
@@ -40,6 +38,6 @@ def margin(gpu: Gpu, footprint: int, growth: int = 0) -> int:
     return gpu.free - footprint - growth
 
 
-def others(gpu: Gpu) -> bool:
-    """Whether somebody else than Pitboss uses the GPU."""
-    return gpu.used - gpu.ours > FREE_UP_TO
+def sharers(gpu: Gpu) -> tuple[Tenant, ...]:
+    """With whom a job would share the GPU; nobody, where nobody holds more than the driver does."""
+    return () if occupancy(gpu) == "free" else gpu.present

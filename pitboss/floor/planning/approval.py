@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 from pitboss.errors import BadInput
 from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.limits import Limits
+from pitboss.floor.memory.thresholds import MARGINAL_FROM, SAFE_FROM
 from pitboss.floor.planning.changes import changes, too_little
-from pitboss.floor.planning.decision import FOLDER, NEXT, Asked, Decision
-from pitboss.floor.planning.offers import Use
+from pitboss.floor.planning.decision import FOLDER, NEXT, Decision
 from pitboss.store import Store
 from pitboss.store.identity import digest
 
 DECISION = f"{FOLDER}/decision.json"
+# Between closing and opening again, so that a room that moves by little does neither all the time.
+_GAP = 5_000_000_000
 
 
 def fingerprint(store: Store) -> str:
@@ -25,25 +28,24 @@ def fingerprint(store: Store) -> str:
 
 def contradictions(decision: Decision, now: datetime) -> list[str]:
     """Why the answers do not go together, in words; empty if they do."""
-    offer, found = decision.offer, []
-    fixed = [use for use in offer.uses if offer.static or use.job != decision.asked.job]
-    for use in fixed:
-        for label in sorted(decision.refused.intersection(use.shares)):
+    option, plan, found = decision.option, decision.asked.proposal, []
+    for placement in (*plan.besides, *(() if option.elastic else option.placements)):
+        for label in sorted(decision.refused.intersection(placement.shares)):
             found.append(
-                f"Option {offer.letter} puts {' '.join((use.job, use.work)).strip()} on GPU "
-                f"{use.gpu} beside {label}, which the answer does not allow."
+                f"Option {option.letter} puts {placement.work} on GPU {placement.gpu} beside "
+                f"{label}, which the answer does not allow."
             )
-    if not decision.gpus:
-        found.append(f"Option {offer.letter} is left without any GPU by the answers.")
-    end = now + timedelta(hours=offer.ends_h)
+    if plan.shared and not decision.gpus:
+        found.append(f"Option {option.letter} is left without any GPU by the answers.")
+    end = now + timedelta(hours=option.ends_h)
     if decision.deadline and end.date() > decision.deadline:
         found.append(
-            f"Option {offer.letter} takes {offer.ends_h / 24:.1f} days, until "
+            f"Option {option.letter} takes {option.ends_h / 24:.1f} days, until "
             f"{end:%Y-%m-%d}; the deadline is {decision.deadline}."
         )
-    elif decision.deadline and offer.untimed:
+    elif decision.deadline and option.untimed:
         found.append(
-            f"Nobody timed {', '.join(offer.untimed)}, so when option {offer.letter} ends is not "
+            f"Nobody timed {', '.join(option.untimed)}, so when option {option.letter} ends is not "
             "known and no deadline can be kept: leave it out, or run a pilot first."
         )
     return found
@@ -53,8 +55,9 @@ def reasons_to_ask_again(
     decision: Decision, fresh: Survey, now: datetime | None = None
 ) -> list[str]:
     """What speaks against a decision just made: answers that contradict, or a changed floor."""
+    asked = decision.asked
     found = contradictions(decision, now or datetime.now(UTC))
-    return found + changes(decision.asked.survey, fresh, _uses(decision.asked))
+    return found + changes(asked.survey, fresh, asked.placements)
 
 
 def still_holds(decision: Decision, study: str, fresh: Survey) -> list[str]:
@@ -68,8 +71,7 @@ def still_holds(decision: Decision, study: str, fresh: Survey) -> list[str]:
     """
     if study != decision.asked.study:
         return ["The study's settings have changed since."]
-    uses = decision.uses
-    found = too_little(decision.asked.survey, fresh, uses, {use.gpu for use in uses})
+    found = too_little(decision.asked.survey, fresh, decision.placements)
     if decision.deadline and fresh.taken[:10] > decision.deadline.isoformat():
         found.append(f"The deadline was {decision.deadline}.")
     return found
@@ -91,13 +93,7 @@ def latest(store: Store) -> Decision | None:
     """
     if not (store.path / DECISION).exists():
         return None
-    found = store.read_json(DECISION)
-    try:
-        return Decision.from_json(found)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(
-            f"The decision cannot be read: {error!r}", where=str(store.path / DECISION), next=NEXT
-        ) from error
+    return Decision.from_json(store.read_json(DECISION))
 
 
 def require(store: Store, look_again: Callable[[Survey], Survey]) -> Decision:
@@ -126,5 +122,19 @@ def require(store: Store, look_again: Callable[[Survey], Survey]) -> Decision:
     return decision
 
 
-def _uses(asked: Asked) -> list[Use]:
-    return [use for offer in asked.offers for use in offer.uses]
+def limits_of(decision: Decision) -> dict[int, Limits]:
+    """When the watch closes each approved GPU: when a job would get less than was agreed to.
+
+    Where a safe margin was approved the room runs short when it is safe no more, elsewhere when it
+    is not even marginal. It is there again with `_GAP` more, or as it was when the answer was
+    given.
+    """
+    survey, needs = decision.asked.survey, {}
+    for placement in decision.placements:
+        kept = SAFE_FROM if placement.safety == "safe" else MARGINAL_FROM
+        needs[placement.gpu] = max(needs.get(placement.gpu, 0), placement.footprint + kept)
+    found = {}
+    for gpu, low in sorted(needs.items()):
+        then = survey.room(survey.gpu(gpu))
+        found[gpu] = Limits(low, min(low + _GAP, then) if then > low else low + _GAP)
+    return found

@@ -1,16 +1,13 @@
 """What counts as a changed floor, said in words."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.floor.memory.gpus import HIDDEN, Gpu, Survey, gb
 from pitboss.floor.memory.thresholds import MARGINAL_FROM, occupancy, safety
-from pitboss.floor.planning.offers import HIDDEN, Use, tenants_of, who
-
-# Left to the other tenants whatever we do; the same number that divides marginal from no.
-RESERVE = MARGINAL_FROM
+from pitboss.floor.planning.placement import Placement
 
 
-def changes(before: Survey, now: Survey, uses: Sequence[Use]) -> list[str]:
+def changes(before: Survey, now: Survey, placements: Sequence[Placement]) -> list[str]:
     """How the floor differs from the one a person was shown, in ways that matter to the answer.
 
     A GPU's class or a job's safety on it changed, a tenant came or went, or there is not enough
@@ -24,64 +21,53 @@ def changes(before: Survey, now: Survey, uses: Sequence[Use]) -> list[str]:
         elif index not in was:
             found.append(f"GPU {index} is new.")
         else:
-            found += _of_gpu(was[index], is_[index], [use for use in uses if use.gpu == index])
+            here = {p.footprint for p in placements if p.gpu == index}
+            found += _of_gpu(was[index], is_[index], sorted(here))
     return found
 
 
-def _of_gpu(was: Gpu, is_: Gpu, uses: Sequence[Use]) -> list[str]:
+def _of_gpu(was: Gpu, is_: Gpu, footprints: Sequence[int]) -> list[str]:
     name, found = f"GPU {was.index}", []
     if occupancy(was) != occupancy(is_):
         found.append(f"{name} was {occupancy(was)} and is {occupancy(is_)}.")
-    came, went = set(tenants_of(is_)) - set(tenants_of(was)), set(tenants_of(was))
-    went -= set(tenants_of(is_))
-    found += [f"{label} came to {name}." for label in sorted(came)]
-    found += [f"{label} left {name}." for label in sorted(went)]
-    for footprint in sorted({use.footprint for use in uses}):
-        before, after = safety(was.free - footprint), safety(is_.free - footprint)
-        if before != after:
+    before, now = set(was.neighbours), set(is_.neighbours)
+    found += [f"{label} came to {name}." for label in sorted(now - before)]
+    found += [f"{label} left {name}." for label in sorted(before - now)]
+    for footprint in footprints:
+        then, today = safety(was.free - footprint), safety(is_.free - footprint)
+        if then != today:
             found.append(
-                f"On {name}, a job of {_gb(footprint)} was {before} and is {after}: "
-                f"{_gb(is_.free)} are free now, {_gb(was.free)} were."
+                f"On {name}, a job of {gb(footprint)} was {then} and is {today}: "
+                f"{gb(is_.free)} are free now, {gb(was.free)} were."
             )
     return found
 
 
-def too_little(
-    before: Survey, now: Survey, uses: Sequence[Use], approved: Collection[int]
-) -> list[str]:
-    """Why approved GPUs cannot be used now: gone, with a new tenant, or without enough memory."""
+def too_little(before: Survey, now: Survey, placements: Sequence[Placement]) -> list[str]:
+    """Why approved GPUs cannot be used now: gone, with a new tenant, or without enough memory.
+
+    `MARGINAL_FROM` is left to the other tenants whatever we do.
+    """
     found, there = [], {gpu.index: gpu for gpu in now.gpus}
-    for index in sorted(approved):
+    for index in sorted({p.gpu for p in placements}):
         if index not in there:
             found.append(f"GPU {index} is not there any more.")
             continue
-        gpu, own = there[index], [use for use in uses if use.gpu == index]
-        strangers = _others(gpu, now) - set(tenants_of(before.gpu(index)))
+        gpu = there[index]
+        strangers = _others(gpu, now) - set(before.gpu(index).neighbours)
         found += [f"{label} came to GPU {index}." for label in sorted(strangers)]
-        footprint = max((use.footprint for use in own if use.starts_h <= 0), default=0)
-        room = room_for_us(gpu, now)
-        if footprint and room < footprint + RESERVE:
+        at_once = [p.footprint for p in placements if p.gpu == index and p.start_h <= 0]
+        footprint, room = max(at_once, default=0), now.room(gpu)
+        if footprint and room < footprint + MARGINAL_FROM:
             found.append(
-                f"GPU {index} has room for {_gb(room)}; the job takes {_gb(footprint)} and "
-                f"{_gb(RESERVE)} stay with the others."
+                f"GPU {index} has room for {gb(room)}; the job takes {gb(footprint)} and "
+                f"{gb(MARGINAL_FROM)} stay with the others."
             )
     return found
-
-
-def room_for_us(gpu: Gpu, survey: Survey) -> int:
-    """Bytes that others leave: what is free and what Pitboss' own runs hold already.
-
-    In a file, `ours` also marks other jobs of ours, which must not be disturbed.
-    """
-    return gpu.free + (gpu.ours if survey.source == "nvml" else 0)
 
 
 def _others(gpu: Gpu, survey: Survey) -> set[str]:
     """Everybody else by name. Hidden processes may be our own; their memory counts all the same."""
-    if survey.source != "nvml":
-        return set(tenants_of(gpu)) - {HIDDEN}
-    return {who(tenant) for tenant in gpu.tenants if not tenant.ours}
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+    if survey.live:
+        return {tenant.who for tenant in gpu.tenants if not tenant.ours}
+    return set(gpu.neighbours) - {HIDDEN}

@@ -1,110 +1,103 @@
 """What was put to a person, and what the person decided: as values and as JSON.
 
-A decision belongs to one plan: the study's settings, the survey and the options that were shown.
-Their hash is stored with it.
+A decision belongs to one plan: the study's settings and the proposal that was shown. Their hash is
+stored with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from pitboss.errors import BadInput
 from pitboss.floor.memory.gpus import Survey
-from pitboss.floor.planning.offers import (
-    NO,
-    OPTION,
-    Offer,
-    Question,
-    Use,
-    as_json,
-    offer_from_json,
-    questions,
-    survey_from_json,
-)
+from pitboss.floor.planning.options import Proposal
+from pitboss.floor.planning.placement import Option, Placement
 from pitboss.store.identity import digest
 
 FOLDER = "approval"
 NEXT = "Start the deployment approve/approve for this study and answer its questions."
+OPTION = "option"
+YES, NO = "yes", "no"
+
+T = TypeVar("T", "Asked", "Decision")
 
 
-def plan_hash(study: str, survey: Survey, offers: Sequence[Offer]) -> str:
-    """What an approval is bound to.
+@dataclass(frozen=True)
+class Question:
+    """One question of the form.
 
-    Args:
-        study: The study's fingerprint.
+    Attributes:
+        key: Name of the field, such as share_2_6_7.
+        tenant: Label of the tenants it is about; empty for the choice of an option.
     """
-    shown = {"study": study, "survey": as_json(survey), "offers": [as_json(o) for o in offers]}
-    return digest(shown)
+
+    key: str
+    text: str
+    choices: tuple[str, ...]
+    tenant: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """What was put to a person.
 
     Attributes:
         study: The study's fingerprint.
-        job: Name of the job that the options differ in.
-        recommended: Letter of the option that the planner recommends. why: Its reason.
-        notes: What the planner says besides, such as GPUs that are not used.
         reasons: Why it is asked again; empty the first time.
     """
 
     study: str
-    job: str
-    survey: Survey
-    offers: tuple[Offer, ...]
-    recommended: str
-    why: str
-    notes: tuple[str, ...] = ()
+    proposal: Proposal
     reasons: tuple[str, ...] = ()
 
     @property
+    def survey(self) -> Survey:
+        return self.proposal.survey
+
+    @property
+    def placements(self) -> list[Placement]:
+        """Every job on every GPU that any option would put it on."""
+        options = self.proposal.options
+        return [*self.proposal.besides, *(p for option in options for p in option.placements)]
+
+    @property
     def plan_hash(self) -> str:
-        return plan_hash(self.study, self.survey, self.offers)
+        """What an approval is bound to."""
+        shown = _JSON[Asked].dump_python(self, mode="json")
+        return digest({name: shown[name] for name in ("study", "proposal")})
 
     @property
     def questions(self) -> list[Question]:
-        return questions(self.survey, self.offers, self.job)
-
-    def offer(self, letter: str) -> Offer:
-        """The option with this letter; raises BadInput naming those there are."""
-        return _offer(self.offers, letter)
+        """Which option, and a yes or no for each group of tenants that one would share with."""
+        shared: dict[str, set[int]] = {}
+        for placement in self.placements:
+            for label in placement.shares:
+                shared.setdefault(label, set()).add(placement.gpu)
+        job, letters = self.proposal.shared, tuple(o.letter for o in self.proposal.options)
+        asked = [Question(OPTION, f"Which option{f' for {job}' if job else ''}?", letters)]
+        for label, gpus in sorted(shared.items(), key=lambda item: sorted(item[1])):
+            numbers = [str(gpu) for gpu in sorted(gpus)]
+            which = f"GPU{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+            key = f"share_{'_'.join(numbers)}"
+            if any(question.key == key for question in asked):  # two groups on the very same GPUs
+                key += f"_{len(asked)}"
+            asked.append(Question(key, f"May {which} be shared with {label}?", (YES, NO), label))
+        return asked
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "study": self.study,
-            "job": self.job,
-            "plan_hash": self.plan_hash,
-            "recommended": self.recommended,
-            "why": self.why,
-            "notes": list(self.notes),
-            "reasons": list(self.reasons),
-            "offers": [as_json(offer) for offer in self.offers],
-            "survey": as_json(self.survey),
-        }
+        return {"plan_hash": self.plan_hash, **_JSON[Asked].dump_python(self, mode="json")}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Asked":
-        """Reads what `as_json` gave; raises BadInput if it was changed since."""
-        made = cls(
-            study=found["study"],
-            job=found["job"],
-            survey=survey_from_json(found["survey"]),
-            offers=tuple(offer_from_json(offer) for offer in found["offers"]),
-            recommended=found["recommended"],
-            why=found["why"],
-            notes=tuple(found["notes"]),
-            reasons=tuple(found["reasons"]),
-        )
-        if made.plan_hash != found["plan_hash"]:
-            raise BadInput(
-                "The plan that was put to a person has been changed since.", where=FOLDER, next=NEXT
-            )
-        return made
+        """Reads what `as_json` gave; raises BadInput if it is damaged or was changed since."""
+        asked = _read(cls, found)
+        return _unchanged(asked, asked, found)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """What a person decided, and on what grounds.
 
@@ -124,8 +117,8 @@ class Decision:
     run: str | None
 
     @property
-    def offer(self) -> Offer:
-        return self.asked.offer(self.answers[OPTION])
+    def option(self) -> Option:
+        return self.asked.proposal.option(self.answers[OPTION])
 
     @property
     def refused(self) -> frozenset[str]:
@@ -135,57 +128,61 @@ class Decision:
         )
 
     @property
-    def gpus(self) -> list[int]:
-        """Indices of the GPUs that the job which was asked about may use."""
-        return sorted(
-            use.gpu
-            for use in self.offer.uses
-            if use.job == self.asked.job and self.refused.isdisjoint(use.shares)
-        )
-
-    def gpu_of(self, job: str) -> int:
-        """Index of the GPU of another job than the one that was asked about.
-
-        Where the plan put it; a job that the plan put nowhere, because it comes last, goes where
-        the one that was asked about leaves most.
-        """
-        placed = [use for use in self.offer.uses if use.job == job]
-        if placed:
-            return placed[0].gpu
-        ways = [u for u in self.offer.uses if u.job == self.asked.job and u.gpu in self.gpus]
-        return max(ways, key=lambda use: (use.margin, -use.gpu)).gpu
+    def placements(self) -> list[Placement]:
+        """All jobs on the GPUs on which they may run."""
+        refused = self.refused
+        allowed = (p for p in self.option.placements if refused.isdisjoint(p.shares))
+        return [*self.asked.proposal.besides, *allowed]
 
     @property
-    def uses(self) -> list[Use]:
-        """All jobs on the GPUs on which they may run."""
-        gpus = self.gpus
-        return [u for u in self.offer.uses if u.job != self.asked.job or u.gpu in gpus]
+    def gpus(self) -> list[int]:
+        """Indices of the GPUs that the job which the options differ in may use."""
+        shared = self.asked.proposal.shared
+        return sorted({p.gpu for p in self.placements if p.job == shared})
+
+    def gpu_of(self, job: str) -> int:
+        """Index of the GPU of another job than the shared one.
+
+        Where the plan put it; a job that the plan put nowhere, because it comes last, goes where
+        the shared one leaves most.
+        """
+        placed = [p.gpu for p in self.placements if p.job == job]
+        if placed:
+            return placed[0]
+        shared = self.asked.proposal.shared
+        ways = [p for p in self.placements if p.job == shared]
+        return max(ways, key=lambda p: (p.margin, -p.gpu)).gpu
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "option": self.answers[OPTION],
-            "answers": dict(self.answers),
-            "deadline": self.deadline.isoformat() if self.deadline else None,
-            "decided_at": self.decided_at,
-            "decided_by": self.decided_by,
-            "run": self.run,
-            "gpus": self.gpus,
-            "besides": {use.job: use.gpu for use in self.uses if use.job != self.asked.job},
-            "plan_hash": self.asked.plan_hash,
-            "asked": self.asked.as_json(),
-        }
+        dumped = _JSON[Decision].dump_python(self, mode="json")
+        return {"plan_hash": self.asked.plan_hash, "gpus": self.gpus, **dumped}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Decision":
-        """Reads what `as_json` gave; raises BadInput if the plan in it was changed since."""
-        return cls(
-            asked=Asked.from_json(found["asked"]),
-            answers=dict(found["answers"]),
-            deadline=date.fromisoformat(found["deadline"]) if found["deadline"] else None,
-            decided_at=found["decided_at"],
-            decided_by=found["decided_by"],
-            run=found["run"],
+        """Reads what `as_json` gave; raises BadInput if it is damaged or was changed since."""
+        decision = _read(cls, found)
+        return _unchanged(decision, decision.asked, found)
+
+
+_JSON: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Asked, Decision)}
+
+
+def _read(kind: type[T], found: Mapping[str, Any]) -> T:
+    try:
+        read: T = _JSON[kind].validate_python(found)
+    except ValueError as error:
+        raise BadInput(
+            f"What was asked or decided cannot be read: {error}", where=FOLDER, next=NEXT
+        ) from error
+    return read
+
+
+def _unchanged(read: T, asked: Asked, found: Mapping[str, Any]) -> T:
+    if asked.plan_hash != found.get("plan_hash"):
+        raise BadInput(
+            "The plan that was put to a person has been changed since.", where=FOLDER, next=NEXT
         )
+    return read
 
 
 def check_answers(asked: Asked, answers: Mapping[str, str]) -> dict[str, str]:
@@ -205,12 +202,3 @@ def check_answers(asked: Asked, answers: Mapping[str, str]) -> dict[str, str]:
     if wrong:
         raise BadInput(f"The answer cannot be taken: {'; '.join(wrong)}.", next="Answer again.")
     return dict(answers)
-
-
-def _offer(offers: Sequence[Offer], letter: str) -> Offer:
-    for offer in offers:
-        if offer.letter == letter:
-            return offer
-    raise BadInput(
-        f"There is no option {letter!r}.", next=f"Use one of {', '.join(o.letter for o in offers)}."
-    )

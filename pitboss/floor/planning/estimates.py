@@ -1,121 +1,109 @@
 """A study's jobs: footprints by the engine's memory model, durations by pilots.
 
-What no pilot timed on a kind of GPU takes the plan's figure, where one is given, and says so.
+What no pilot timed on a kind of GPU takes the plan's figure, where one is given, and says so. The
+number of slots adapts to what is allowed, so a footprint is what the engine takes of an allowance:
+`engine.memory_gb` of the study, or 25 GB, which the plan gives each of its jobs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pitboss.floor.planning.footprints import footprint
-from pitboss.floor.planning.jobs import ANY, Job, Patching, Speed, Work
+from pitboss.errors import BadInput
+from pitboss.floor.planning.jobs import ANY, PLAN, Job, SharedJob, Speed, Work
 from pitboss.floor.planning.pilots import PilotRecord, newest
-from pitboss.floor.planning.stated import PLAN, Stated
-from pitboss.studies.announce import announce
+from pitboss.floor.planning.stated import Stated, StatedJob, StatedShared
+from pitboss.models.catalogue import sae_release
 from pitboss.studies.model import Study
-from pitboss.studies.workload import Work as Workload
-from pitboss.studies.workload import runs_a_value
+from pitboss.studies.workload import Workload
 
-_NAMES = {
-    **{"games": "Exp0", "pathway": "Exp1", "patching": "Exp2", "words": "Exp3"},
-    "persistent": "Exp5",
-}
+ALLOWANCE_GB = 25.0
+Part = tuple[str, str]
+"""The study's names of an experiment and of a model that it is carried out on."""
+
+
+def job_names(study: Study) -> dict[Part, str]:
+    """How people call each part of a study: the plan's number of the experiment, and the model.
+
+    An experiment without a number goes by its name, as does one whose number another one before it
+    has on the same model.
+    """
+    names: dict[Part, str] = {}
+    for name in study.in_order():
+        for model in study.aliases_of(name):
+            numbered = f"{study.experiments[name].number or name}-{model}"
+            taken = numbered in names.values()
+            names[name, model] = f"{name}-{model}" if taken else numbered
+    return names
 
 
 def study_work(
     study: Study,
+    workloads: Sequence[Workload],
     kinds: Iterable[str],
     pilots: Sequence[PilotRecord] = (),
     stated: Stated | None = None,
 ) -> Work:
     """Everything a study asks for, to be placed on GPUs of these kinds.
 
+    One experiment is spread over GPUs: of those that several workers may share, and that wait for
+    no other such, the one with most runs. The others of them join its workers.
+
     Args:
+        workloads: How much each of its experiments asks for, in the order in which they can run.
         kinds: The driver's names of the GPUs.
         stated: The plan's figures for what was not timed, and jobs that run besides the study.
     """
-    kinds = sorted(set(kinds))
-    jobs, patching = [], None
-    for work in announce(study).work:
-        if work.experiment == "patching":
-            patching = _patching(study, work, kinds, pilots, stated)
+    kinds, names = sorted(set(kinds)), job_names(study)
+    spread = _spread(study, workloads)
+    jobs, shared = [], None
+    for work in workloads:
+        name, after = names[work.experiment, work.model], _after(study, work, names)
+        size, source = footprint(study, work)
+        figures = _stated(work, stated)
+        if work is spread and work.shared is not None:
+            runs = work.shared.runs
+            seconds = _measured(study, work, kinds, pilots, lambda speed, runs=runs: runs / speed)
+            if isinstance(figures, StatedShared):
+                seconds[ANY] = Speed(figures.seconds_per_feature, PLAN)
+            layers, chunk = dict(work.shared.layers), work.shared.chunk
+            shared = SharedJob(name, size, source, layers, seconds, chunk, after=after)
             continue
-        size, source = footprint(study, work.experiment, work.model)
-        jobs.append(
-            Job(
-                name=name(work.experiment, work.model),
-                footprint=size,
-                footprint_source=source,
-                hours=_hours(study, work, kinds, pilots, stated),
-                after=_after(study, work.experiment, work.model),
-            )
-        )
-    assert patching is not None  # every study has this section
+        runs = work.runs
+        hours = _measured(study, work, kinds, pilots, lambda speed, runs=runs: runs / speed / 3600)
+        if isinstance(figures, StatedJob):
+            hours[ANY] = Speed(figures.hours, PLAN)
+        joins = study.experiments[work.experiment].elastic
+        jobs.append(Job(name, size, source, hours, after, joins=joins and spread is not None))
     besides = [job for job in stated.work().jobs if job.running_on is not None] if stated else []
-    return Work((*besides, *jobs), patching)
+    return Work((*besides, *jobs), shared)
 
 
-def name(experiment: str, model: str) -> str:
-    """How people call it: the plan's number where it has one, and the study's name of the model."""
-    return f"{_NAMES.get(experiment, experiment)}-{model}"
+def _spread(study: Study, workloads: Sequence[Workload]) -> Workload | None:
+    """The workload that is spread over GPUs."""
+    elastic = {work.experiment for work in workloads if work.shared is not None}
+    before: dict[str, set[str]] = {}
+    for name in study.in_order():
+        reads = study.reads(name)
+        before[name] = reads.union(*(before[other] for other in reads))
+    first = (w for w in workloads if w.shared and elastic.isdisjoint(before[w.experiment]))
+    return max(first, key=lambda work: work.runs, default=None)
 
 
-def _after(study: Study, experiment: str, model: str) -> tuple[str, ...]:
-    """Names of what must be over first; games and pathway wait for nothing."""
-    first = study.patching.screen  # where patching confirms what the screening finds
-    before = {
-        "features": "games",
-        "screening": "features" if first else "patching",
-        "patching": "screening" if first else "features",
-        "words": "patching",
-        "persistent": "patching",
-    }.get(experiment)
-    if before is None or (experiment == "features" and study.features.imported is not None):
-        return ()
-    return (name(before, model),)
+def _after(study: Study, work: Workload, names: Mapping[Part, str]) -> tuple[str, ...]:
+    """Names of what must be over first: of what it reads, what is of its own model, or else all."""
+    found: list[str] = []
+    for name in study.in_order():
+        if name in study.reads(work.experiment):
+            models = study.aliases_of(name)
+            own = [work.model] if work.model in models else models
+            found += [names[name, model] for model in own]
+    return tuple(found)
 
 
-def _hours(
-    study: Study,
-    work: Workload,
-    kinds: Sequence[str],
-    pilots: Sequence[PilotRecord],
-    stated: Stated | None,
-) -> dict[str, Speed]:
-    found = _measured(study, work, kinds, pilots, lambda per_second: work.runs / per_second / 3600)
-    for job in stated.jobs if stated else ():
-        if (job.experiment, job.model) == (work.experiment, work.model):
-            found[ANY] = Speed(job.hours, PLAN)
-    return found
-
-
-def _patching(
-    study: Study,
-    work: Workload,
-    kinds: Sequence[str],
-    pilots: Sequence[PilotRecord],
-    stated: Stated | None,
-) -> Patching:
-    settings = study.patching
-    runs = len(settings.values) * runs_a_value(study)  # of one feature
-    features = announce(study).patching.features
-    seconds = _measured(study, work, kinds, pilots, lambda per_second: runs / per_second)
-    if stated:
-        seconds[ANY] = Speed(stated.patching.seconds_per_feature, PLAN)
-    size, source = footprint(study, "patching", settings.model)
-    return Patching(
-        name=name("patching", settings.model),
-        footprint=size,
-        footprint_source=source,
-        features=_by_layer(features, study.features.layers),
-        seconds=seconds,
-        chunk=settings.chunk,
-        after=_after(study, "patching", settings.model),
-    )
-
-
-def _by_layer(features: int, layers: Sequence[int]) -> dict[int, int]:
-    """As many in each layer as are to be expected: which ones are selected is not known yet."""
-    each, rest = divmod(features, len(layers))
-    return {layer: each + (n < rest) for n, layer in enumerate(sorted(layers)) if each + (n < rest)}
+def _stated(work: Workload, stated: Stated | None) -> StatedJob | StatedShared | None:
+    """The plan's figures for this work."""
+    figures = [*stated.jobs, *([stated.shared] if stated.shared else [])] if stated else []
+    asked = (work.experiment, work.model)
+    return next((each for each in figures if (each.experiment, each.model) == asked), None)
 
 
 def _measured(
@@ -129,8 +117,40 @@ def _measured(
     model = study.spec(work.model).id
     found: dict[str, Speed] = {}
     for kind in kinds:
-        record = newest(pilots, kind, work.experiment, model)
+        record = newest(pilots, kind, work.kind, model)
         if record is not None:
             source = f"pilot on {kind}, {record.measured_at[:10]}"
             found[kind] = Speed(convert(record.units_per_second), source)
     return found
+
+
+def footprint(study: Study, work: Workload) -> tuple[int, str]:
+    """Bytes of a GPU that an experiment takes, and a sentence on where they come from."""
+    import torch
+
+    from pitboss.engine.memory import Plan, fitting_slots, need
+
+    spec, engine, shape = study.spec(work.model), study.engine, work.shape
+    dtype = torch.float32 if engine.dtype == "float32" else torch.bfloat16
+    release = sae_release(study.models[work.model].sae)
+    one_sae = 2 * 4 * release.d_model * release.d_sae  # encoder and decoder in float32
+    plan = Plan(
+        width=engine.width_of(own_prompts=study.experiments[work.experiment].own_prompts),
+        prompt_capacity=shape.prompt,
+        token_capacity=shape.tokens,
+        prefixes=shape.prefixes,
+        capture_layers=shape.captured,
+        saes=shape.saes * one_sae,
+        fp8=engine.precision == "fp8",
+    )
+    allowed = round((engine.memory_gb or ALLOWANCE_GB) * 1e9)
+    try:
+        slots = fitting_slots(spec, plan, dtype, allowed)
+    except BadInput:
+        slots = 1
+    parts = need(spec, plan, dtype, slots)
+    allowance = f"{allowed / 1e9:g} GB allowed"
+    if parts.total > allowed:
+        allowance += ", which is too little even for one"
+    weights = f"{parts.weights / 1e9:.1f} GB weights"
+    return parts.total, f"memory model: {weights}, {slots:,} requests in flight ({allowance})"

@@ -5,21 +5,22 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 ANY = "any GPU"
+PLAN = "plan"
 # A duration somebody stated, and nobody measured, is given half as long again before anything
 # relies on its end. With this the plan's 24 h become the 1.5 days after which its option A starts.
 ALLOWANCE = 1.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Speed:
-    """A number for one kind of GPU, and where it comes from: "plan" or a pilot."""
+    """A number for one kind of GPU, and where it comes from: `PLAN` or a pilot."""
 
     value: float
     source: str
 
     @property
     def measured(self) -> bool:
-        return self.source != "plan"
+        return self.source != PLAN
 
     @property
     def known(self) -> bool:
@@ -30,16 +31,17 @@ class Speed:
 UNKNOWN = Speed(0.0, "nobody timed it")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
-    """One experiment that runs on one GPU from beginning to end.
+    """One experiment on one model, on one GPU from beginning to end.
 
     Attributes:
-        footprint: Bytes of the GPU it takes. footprint_source: "plan" or the memory model.
+        footprint: Bytes of the GPU it takes. footprint_source: `PLAN` or the memory model.
         hours: By kind of GPU (or `ANY`).
         after: Names of jobs that must be over first.
         running_on: Index of the GPU it already runs on; its memory is in the survey, its hours are
             what is left.
+        joins: Whether several workers may share it, so that it runs where the shared job did.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Job:
     hours: Mapping[str, Speed]
     after: tuple[str, ...] = ()
     running_on: int | None = None
+    joins: bool = False
 
     def on(self, kind: str) -> Speed | None:
         """Its duration in hours on a kind of GPU; None where nobody measured it."""
@@ -55,15 +58,15 @@ class Job:
 
 
 class Chunk(NamedTuple):
-    """Features of one layer that are patched and saved together."""
+    """Features of one layer that are carried out and stored together."""
 
     layer: int
     first: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Patching:
+@dataclass(frozen=True)
+class SharedJob:
     """The experiment that is spread over GPUs: features by layer, in chunks.
 
     Attributes:
@@ -103,7 +106,19 @@ class Patching:
 
 
 class Work(NamedTuple):
-    """Everything there is to place."""
+    """Everything there is to place; `shared` is None where no experiment is spread over GPUs."""
 
     jobs: tuple[Job, ...]
-    patching: Patching
+    shared: SharedJob | None
+
+    @property
+    def following(self) -> tuple[Job, ...]:
+        """Jobs with no place of their own: those that wait for the shared job, directly or not,
+        and those that join its workers."""
+        if self.shared is None:
+            return ()
+        found: dict[str, Job] = {}
+        for job in self.jobs:
+            if job.joins or not {self.shared.name, *found}.isdisjoint(job.after):
+                found[job.name] = job
+        return tuple(found.values())

@@ -1,4 +1,4 @@
-"""Dividing the patching among GPUs: fixed parts of layers, or chunks for whoever is free.
+"""Dividing the shared job among GPUs: fixed parts of layers, or chunks for whoever is free.
 
 Why no solver. All GPUs do the same chunks, each at its own speed, from its own time on. For equal
 chunks, giving each to the GPU that ends it first is optimal: it takes the earliest of all possible
@@ -9,43 +9,11 @@ Contiguous parts for GPUs in a given order are divided optimally by bisection.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from pitboss.floor.memory.thresholds import Safety, safety
-from pitboss.floor.planning.jobs import Chunk, Speed
+from pitboss.floor.planning.jobs import Chunk
+from pitboss.floor.planning.placement import Window
 
 Shares = dict[int, list[Chunk]]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A GPU as the patching can have it.
-
-    Attributes:
-        opens: Hours from now at which it may begin.
-        margin: Bytes left there with our job, the tenants' recent growth taken off.
-        seconds: A feature's.
-        waits_for: Jobs of ours that must end first.
-        tenants: Who is there at the same time; empty: nobody.
-        others: Whether one of them is not ours.
-        untimed: Jobs of unknown duration that must end first: it opens then or later.
-    """
-
-    gpu: int
-    opens: float
-    margin: int
-    seconds: Speed
-    waits_for: tuple[str, ...] = ()
-    tenants: tuple[str, ...] = ()
-    others: bool = False
-    untimed: tuple[str, ...] = ()
-
-    @property
-    def safety(self) -> Safety:
-        return safety(self.margin)
-
-    def hours(self, features: int) -> float:
-        return features * self.seconds.value / 3600
 
 
 def flow(chunks: Iterable[Chunk], windows: Sequence[Window]) -> Shares:

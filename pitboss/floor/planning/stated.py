@@ -1,14 +1,15 @@
 """A plan's own figures from a YAML file: memory in GB, durations, and how it deals out layers."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from pitboss.errors import BadInput
-from pitboss.floor.planning.jobs import ANY, Job, Patching, Speed, Work
+from pitboss.floor.memory.yaml_file import read_yaml
+from pitboss.floor.planning.jobs import ANY, PLAN, Job, SharedJob, Speed, Work
+from pitboss.studies.fields import Section
 
-PLAN = "plan"
+EXAMPLE = "studies/floors/plan-figures.yaml"
 Positive = Annotated[float, Field(gt=0, lt=1e6)]
 
 
@@ -22,68 +23,73 @@ def _span(text: str) -> str:
 Span = Annotated[str, AfterValidator(_span)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class StatedJob(_Section):
-    """One experiment; `experiment` and `model` say which of a study's it is."""
-
+class _Figures(Section):
     name: str
+    """How the plan calls it."""
+
     experiment: str | None = None
     model: str | None = None
+    """The study's names of the experiment and the model whose figures these are."""
+
     memory_gb: Positive
+    after: list[str] = []
+    """What must be over first, as the plan calls it."""
+
+
+class StatedJob(_Figures):
+    """An experiment that runs on one GPU."""
+
     hours: Positive
     measured: str | None = None
-    after: list[str] = []
+    """Where the hours come from, if somebody measured them."""
+
     running_on: int | None = None
 
+    def job(self) -> Job:
+        return Job(
+            name=self.name,
+            footprint=round(self.memory_gb * 1e9),
+            footprint_source=PLAN,
+            hours={ANY: Speed(self.hours, self.measured or PLAN)},
+            after=tuple(self.after),
+            running_on=self.running_on,
+        )
 
-class StatedPatching(_Section):
-    name: str
-    memory_gb: Positive
+
+class StatedShared(_Figures):
+    """The experiment that is spread over GPUs."""
+
     seconds_per_feature: Positive
     layers: Span
     per_layer: Annotated[int, Field(ge=1)]
     chunk: Annotated[int, Field(ge=1)] = 100
     parts: list[Span] = []
     stated_days: dict[Span, Positive] = {}
-    after: list[str] = []
+
+    def job(self) -> SharedJob:
+        first, last = _pair(self.layers)
+        return SharedJob(
+            name=self.name,
+            footprint=round(self.memory_gb * 1e9),
+            footprint_source=PLAN,
+            features=dict.fromkeys(range(first, last + 1), self.per_layer),
+            seconds={ANY: Speed(self.seconds_per_feature, PLAN)},
+            chunk=self.chunk,
+            parts=tuple(_pair(part) for part in self.parts),
+            stated={_pair(span): days * 24 for span, days in self.stated_days.items()},
+            after=tuple(self.after),
+        )
 
 
-class Stated(_Section):
+class Stated(Section):
     """The whole file."""
 
     jobs: list[StatedJob]
-    patching: StatedPatching
+    shared: StatedShared | None = None
 
     def work(self) -> Work:
-        """The jobs with the plan's figures, each with "plan" as its source."""
-        p = self.patching
-        first, last = _pair(p.layers)
-        patching = Patching(
-            name=p.name,
-            footprint=round(p.memory_gb * 1e9),
-            footprint_source=PLAN,
-            features=dict.fromkeys(range(first, last + 1), p.per_layer),
-            seconds={ANY: Speed(p.seconds_per_feature, PLAN)},
-            chunk=p.chunk,
-            parts=tuple(_pair(part) for part in p.parts),
-            stated={_pair(span): days * 24 for span, days in p.stated_days.items()},
-            after=tuple(p.after),
-        )
-        return Work(tuple(_job(job) for job in self.jobs), patching)
-
-
-def _job(job: StatedJob) -> Job:
-    return Job(
-        name=job.name,
-        footprint=round(job.memory_gb * 1e9),
-        footprint_source=PLAN,
-        hours={ANY: Speed(job.hours, job.measured or PLAN)},
-        after=tuple(job.after),
-        running_on=job.running_on,
-    )
+        """Everything with the plan's figures, each with `PLAN` as its source."""
+        return Work(tuple(job.job() for job in self.jobs), self.shared and self.shared.job())
 
 
 def _pair(span: str) -> tuple[int, int]:
@@ -92,22 +98,5 @@ def _pair(span: str) -> tuple[int, int]:
 
 
 def read_stated(path: Path | str) -> Stated:
-    """Read a plan's figures.
-
-    Raises:
-        BadInput: The file is missing, is no YAML, or has an unknown or impossible entry.
-    """
-    import yaml
-
-    path = Path(path)
-    try:
-        tree: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Stated.model_validate(tree)
-    except FileNotFoundError:
-        raise BadInput("There is no such file of figures.", where=str(path)) from None
-    except (yaml.YAMLError, ValidationError) as error:
-        raise BadInput(
-            f"The plan's figures cannot be read: {' '.join(str(error).split())}",
-            where=str(path),
-            next="Correct the entry named above; studies/floors/plan-figures.yaml shows the form.",
-        ) from error
+    """Read a plan's figures; raises BadInput as `read_yaml` does."""
+    return read_yaml(Path(path), Stated, "file of figures", EXAMPLE)

@@ -1,51 +1,56 @@
-"""Surveys and proposals as Markdown tables, for a terminal, a form or an artifact."""
+"""Surveys and proposals as Markdown, for a terminal, a form or an artifact."""
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pitboss.floor.memory.gpus import Gpu, Survey
+from pitboss.floor.memory.gpus import DRIVERS_OWN, Gpu, Survey, gb
 from pitboss.floor.memory.thresholds import occupancy
-from pitboss.floor.planning.jobs import Speed, Work
+from pitboss.floor.planning.jobs import Job, SharedJob, Speed, Work
 from pitboss.floor.planning.options import Proposal
 from pitboss.floor.planning.placement import Option, Placement
-from pitboss.floor.planning.words import at_least, days, gb
+from pitboss.floor.planning.reasons import at_least, days, start
+
+Row = Mapping[str, object]
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:
-    """A Markdown table whose columns line up as plain text too.
+def table(rows: Sequence[Row]) -> str:
+    """Rows with the same keys as a Markdown table whose columns line up as plain text too."""
+    if not rows:
+        return "None."
+    lines = [list(rows[0]), *([str(x).replace("|", "/") for x in row.values()] for row in rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    padded = ([x.ljust(w) for x, w in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def survey_table(
+    survey: Survey,
+    growth: Mapping[int, int] | None = None,
+    more: Mapping[int, Row] | None = None,
+) -> str:
+    """One line a GPU: class, memory, tenants, and what the driver says of its load.
 
     Args:
-        right: Letters, one a column, "r" for columns set flush right; others are flush left.
+        growth: Bytes by GPU that tenants may grow by; None: not known.
+        more: Further cells by GPU.
     """
-    right = right.ljust(len(head), "l")
-    cells = [list(head), *([cell.replace("|", "/") for cell in row] for row in rows)]
-    widths = [max(3, *(len(line[n]) for line in cells)) for n in range(len(head))]
-
-    def set_line(line: Sequence[str]) -> str:
-        parts = [
-            cell.rjust(width) if side == "r" else cell.ljust(width)
-            for cell, width, side in zip(line, widths, right, strict=True)
-        ]
-        return f"| {' | '.join(parts)} |"
-
-    rule = "|".join(
-        "-" * (width + 1) + (":" if side == "r" else "-")
-        for width, side in zip(widths, right, strict=True)
-    )
-    return "\n".join([set_line(cells[0]), f"|{rule}|", *map(set_line, cells[1:])])
-
-
-def survey_table(survey: Survey, growth: Mapping[int, int] | None = None) -> str:
-    """One line a GPU: memory, load, class, tenants, and by how much these may grow."""
     rows = [
-        [
-            str(gpu.index), gpu.name, f"{gpu.used / 1e9:.1f}", f"{gpu.free / 1e9:.1f}",
-            _maybe(gpu.utilisation, " %"), _maybe(gpu.temperature, " °C"), occupancy(gpu),
-            "?" if growth is None else f"{growth.get(gpu.index, 0) / 1e9:.1f}", tenants(gpu),
-        ]
+        {
+            "GPU": gpu.index,
+            "class": occupancy(gpu),
+            "free": gb(gpu.free),
+            "used": gb(gpu.used),
+            "may grow by": "?" if growth is None else gb(growth.get(gpu.index, 0)),
+            "tenants": tenants(gpu),
+            **(more or {}).get(gpu.index, {}),
+            "load": "" if gpu.utilisation is None else f"{gpu.utilisation} %",
+            "temperature": "" if gpu.temperature is None else f"{gpu.temperature} °C",
+            "name": gpu.name,
+        }
         for gpu in survey.gpus
-    ]  # fmt: skip
-    head = ["GPU", "name", "used GB", "free GB", "load", "temp", "class", "may grow GB", "tenants"]
-    return table(head, rows, "rlrrrrlrl")
+    ]
+    unknown = [name for name in ("load", "temperature") if not any(row[name] for row in rows)]
+    return table([{k: cell for k, cell in row.items() if k not in unknown} for row in rows])
 
 
 def tenants(gpu: Gpu) -> str:
@@ -53,97 +58,92 @@ def tenants(gpu: Gpu) -> str:
     said = []
     for tenant in gpu.tenants:
         user = "ours" if tenant.ours else tenant.user or "user not readable"
-        size = "size not known" if tenant.memory is None else f"{tenant.memory / 1e9:.1f} GB"
+        size = "size not known" if tenant.memory is None else gb(tenant.memory)
         pid = f"pid {tenant.pid}, " if tenant.pid is not None else ""
         said.append(f"{tenant.command or 'command not readable'} ({user}, {pid}{size})")
-    if gpu.unattributed > 1e9:
-        said.append(f"not listed ({gpu.unattributed / 1e9:.1f} GB)")
-    return "; ".join(said) or "none"
-
-
-def _maybe(value: int | None, unit: str) -> str:
-    return "?" if value is None else f"{value}{unit}"
+    if gpu.unattributed > DRIVERS_OWN:
+        said.append(f"not listed ({gb(gpu.unattributed)})")
+    return "; ".join(said) or "nobody"
 
 
 def work_table(work: Work) -> str:
     """One line an experiment: footprint and duration, each with its source."""
-    rows = [
-        [job.name, f"{job.footprint / 1e9:.1f}", job.footprint_source, *_speeds(job.hours, days)]
-        for job in work.jobs
-    ]
-    p = work.patching
-    seconds = _speeds(p.seconds, lambda value: f"{value:.3g} s a feature")
-    rows.append([f"{p.name} ({p.total:,} features)", f"{p.footprint / 1e9:.1f}",
-                 p.footprint_source, *seconds])  # fmt: skip
-    head = ["experiment", "GB", "memory from", "takes", "time from"]
-    return table(head, rows, "lrlrl")
+    rows = [_work_row(job.name, job, job.hours, days) for job in work.jobs]
+    if (job := work.shared) is not None:
+        name = f"{job.name} ({job.total:,} features)"
+        rows.append(_work_row(name, job, job.seconds, lambda value: f"{value:.3g} s a feature"))
+    return table(rows)
 
 
-def _speeds(speeds: Mapping[str, Speed], show: Callable[[float], str]) -> tuple[str, str]:
-    if not speeds:
-        return "?", "nobody timed it: run a pilot"
-    return (
-        "; ".join(show(speed.value) for speed in speeds.values()),
-        "; ".join(speed.source for speed in speeds.values()),
-    )
+def _work_row(
+    name: str, job: Job | SharedJob, speeds: Mapping[str, Speed], show: Callable[[float], str]
+) -> Row:
+    return {
+        "experiment": name,
+        "memory": gb(job.footprint),
+        "memory from": job.footprint_source,
+        "takes": "; ".join(show(speed.value) for speed in speeds.values()) or "?",
+        "time from": "; ".join(speed.source for speed in speeds.values())
+        or "nobody timed it: run a pilot",
+    }
 
 
 def options_table(options: Sequence[Option], recommended: str) -> str:
     """One line an option."""
-    rows = [
+    return table(
         [
-            option.letter + (" (recommended)" if option.letter == recommended else ""),
-            option.title, ", ".join(map(str, option.gpus)),
-            _start(option.starts_h, option.untimed), days(option.takes_h),
-            at_least(option.ends_h, option.untimed), "; ".join(option.pros),
-            "; ".join(option.cons),
+            {
+                "option": option.letter + (" (recommended)" * (option.letter == recommended)),
+                "how": option.title,
+                "GPUs": ", ".join(map(str, option.gpus)),
+                "starts": start(option.starts_h, option.untimed),
+                "takes": days(option.takes_h),
+                "ends after": at_least(option.ends_h, option.untimed),
+                "for": "; ".join(option.pros),
+                "against": "; ".join(option.cons),
+            }
+            for option in options
         ]
-        for option in options
-    ]  # fmt: skip
-    head = ["option", "how", "GPUs", "starts", "takes", "ends after", "for", "against"]
-    return table(head, rows, "lllrrr")
-
-
-def _start(hours: float, untimed: Sequence[str]) -> str:
-    if hours == 0:
-        return f"after {', '.join(untimed)}" if untimed else "now"
-    return f"in {at_least(hours, untimed)}"
+    )
 
 
 def placements_table(placements: Sequence[Placement]) -> str:
     """One line a placement, with its margin."""
-    rows = [
+    return table(
         [
-            str(p.gpu), p.job, _what(p), _start(p.start_h, p.untimed),
-            days(p.hours) if p.speed.known else "?", gb(p.margin), p.safety,
-            ", ".join(p.shared_with) or "nobody", p.speed.source,
+            {
+                "GPU": p.gpu,
+                "job": p.work,
+                "features": f"{'about ' * (p.layers == 'any')}{p.features:,}" if p.chunks else "",
+                "starts": start(p.start_h, p.untimed),
+                "takes": days(p.takes_h) if p.speed.known else "?",
+                "memory": gb(p.footprint),
+                "left": f"{gb(p.margin)}, {p.safety}",
+                "beside": ", ".join(p.shared_with) or "nobody",
+                "time from": p.speed.source,
+            }
+            for p in placements
         ]
-        for p in placements
-    ]  # fmt: skip
-    head = ["GPU", "job", "layers", "starts", "takes", "left", "class", "beside", "time from"]
-    return table(head, rows, "rllrrr")
+    )
 
 
-def _what(placement: Placement) -> str:
-    if not placement.chunks:
-        return ""
-    about = "about " if placement.layers == "any" else ""
-    return f"{placement.layers}: {about}{placement.features:,} features"
+def proposal_text(
+    proposal: Proposal, growth: Mapping[int, int] | None = None, work: Work | None = None
+) -> str:
+    """Everything a person needs to choose, as Markdown.
 
-
-def proposal_text(proposal: Proposal, growth: Mapping[int, int] | None = None) -> str:
-    """Everything a person needs to choose, as Markdown."""
+    Args:
+        growth: Bytes by GPU that tenants may grow by; None: not known.
+        work: What there is to do, if that is to be shown as well.
+    """
     survey = proposal.survey
     parts = [
-        f"## The floor: {survey.host}, {survey.taken}",
-        survey_table(survey, growth),
-        "## What there is to do",
-        work_table(proposal.work),
-        "## Where the other experiments go",
-        placements_table(proposal.house.placements) if proposal.house.placements else "None.",
-        f"## Where {proposal.work.patching.name} may run",
-        options_table(proposal.options, proposal.recommended),
         f"**Recommended: {proposal.recommended}.** {proposal.reason}",
+        f"## The floor: {survey.host}, {survey.taken} ({survey.source})",
+        survey_table(survey, growth),
+        *(["## What there is to do", work_table(work)] if work else []),
+        f"## Where {proposal.shared or 'the study'} may run",
+        options_table(proposal.options, proposal.recommended),
     ]
     for option in proposal.options:
         parts += [
@@ -151,6 +151,8 @@ def proposal_text(proposal: Proposal, growth: Mapping[int, int] | None = None) -
             placements_table(option.placements),
             option.risk,
         ]
+    if proposal.shared:
+        parts += ["### Besides, in every option", placements_table(proposal.besides)]
     if proposal.notes:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in proposal.notes)]
+        parts += ["### Notes", "\n".join(f"- {note}" for note in proposal.notes)]
     return "\n\n".join(parts) + "\n"

@@ -1,97 +1,73 @@
-"""From when on, and with which margin, the patching can have each GPU."""
+"""From when on, and with which margin, the shared job can have each GPU."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterator, Mapping
 
-from pitboss.floor.memory.gpus import Gpu, Survey
-from pitboss.floor.memory.thresholds import margin, occupancy, others, safety
-from pitboss.floor.planning.job_placement import House
-from pitboss.floor.planning.jobs import Patching
-from pitboss.floor.planning.schedule import Window
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant, gb
+from pitboss.floor.memory.thresholds import margin, occupancy, sharers
+from pitboss.floor.planning.job_placement import Placed
+from pitboss.floor.planning.jobs import SharedJob, Speed
+from pitboss.floor.planning.placement import Window
 
 
 def windows(
     survey: Survey,
-    patching: Patching,
-    house: House,
+    shared: SharedJob,
+    placed: Placed,
     growth: Mapping[int, int],
     sharing: Container[int] | None = None,
 ) -> tuple[list[Window], list[str]]:
-    """Every way in which the patching can have a GPU with a margin that is at least marginal.
+    """Every way in which the shared job can have a GPU with a margin that is at least marginal.
 
     A GPU on which a job of ours already runs can offer two: beside the job, and after it.
 
     Args:
+        placed: Where the other jobs are.
         growth: Bytes by GPU that tenants may grow by.
         sharing: GPUs that a person allows to be shared; None: all of them.
 
     Returns:
         The windows in the order of the GPUs, and a sentence for each GPU that has none.
     """
-    ready = max((house.relied[name] for name in patching.after), default=0.0)
     found: list[Window] = []
     refused: list[str] = []
     for gpu in survey.gpus:
-        kind = patching.on(gpu.name)
+        speed = shared.on(gpu.name)
+        left = margin(gpu, shared.footprint, growth.get(gpu.index, 0))
         if occupancy(gpu) == "full":
-            refused.append(f"GPU {gpu.index} is full: {gpu.free / 1e9:.1f} GB free.")
+            refused.append(f"GPU {gpu.index} is full: {gb(gpu.free)} free.")
             continue
-        if kind is None:
-            refused.append(f"GPU {gpu.index}: nobody timed {patching.name} on {gpu.name}.")
+        if speed is None:
+            refused.append(f"GPU {gpu.index}: nobody timed {shared.name} on {gpu.name}.")
             continue
         ways = [
-            Window(
-                gpu.index,
-                opens,
-                left,
-                kind,
-                waits,
-                tenants,
-                strangers,
-                untimed=_untimed(house, (*patching.after, *waits)),
-            )
-            for opens, left, waits, tenants, strangers in _ways(gpu, patching, house, growth, ready)
-            if opens < float("inf") and safety(left) != "no"
+            way
+            for way in _ways(gpu, shared, speed, placed, left)
+            if way.opens < float("inf") and way.safety != "no"
         ]
-        allowed = [w for w in ways if not w.tenants or sharing is None or gpu.index in sharing]
+        allowed = [w for w in ways if not w.sharers or sharing is None or gpu.index in sharing]
         if not ways:
-            left = margin(gpu, patching.footprint, growth.get(gpu.index, 0))
             refused.append(f"GPU {gpu.index}: {left / 1e9:.0f} GB would be left.")
         elif not allowed:
-            refused.append(f"GPU {gpu.index} may not be shared with {', '.join(ways[0].tenants)}.")
+            them = ", ".join(ways[0].shared_with)
+            refused.append(f"GPU {gpu.index} may not be shared with {them}.")
         found.extend(allowed)
     return found, refused
 
 
-def _untimed(house: House, names: Iterable[str]) -> tuple[str, ...]:
-    """Jobs of unknown duration that the ends of these depend on."""
-    return tuple(sorted(frozenset().union(*(house.untimed[name] for name in names))))
+def _ways(gpu: Gpu, shared: SharedJob, speed: Speed, placed: Placed, left: int) -> Iterator[Window]:
+    def window(margin: int, waits_for: tuple[str, ...], there: tuple[Tenant, ...]) -> Window:
+        over = placed.all_over((*shared.after, *waits_for))
+        untimed = tuple(sorted(over.untimed))
+        return Window(gpu.index, over.relied, margin, speed, waits_for, there, untimed)
 
-
-_Way = tuple[float, int, tuple[str, ...], tuple[str, ...], bool]
-
-
-def _ways(
-    gpu: Gpu, patching: Patching, house: House, growth: Mapping[int, int], ready: float
-) -> list[_Way]:
-    placed = house.on(gpu.index)
-    opens = max([ready, *(house.relied[name] for name in placed)])
-    left = margin(gpu, patching.footprint, growth.get(gpu.index, 0))
-    labels = tuple(_label(t.user, t.label, t.ours) for t in gpu.tenants)
-    tenants = () if occupancy(gpu) == "free" else labels or ("processes not listed",)
-    running = house.running.get(gpu.index)
+    before, there = placed.on(gpu.index), sharers(gpu)
+    running = placed.running.get(gpu.index)
     if running is None:
-        return [(opens, left, placed, tenants, others(gpu))]
+        yield window(left, before, there)
+        return
     # It may be starting, and hold less than it will.
     beside = left - max(0, running.footprint - gpu.ours)
-    strangers = tuple(_label(t.user, t.label, t.ours) for t in gpu.tenants if not t.ours)
-    if others(gpu) and not strangers:
-        strangers = ("processes not listed",)
-    over = max(opens, house.relied[running.name])
-    return [
-        (opens, beside, placed, tenants or (f"{running.name} (ours)",), others(gpu)),
-        (over, left + gpu.ours, (*placed, running.name), strangers, others(gpu)),
-    ]
-
-
-def _label(user: str | None, label: str, ours: bool) -> str:
-    return f"{label} ({'ours' if ours else user or 'unknown user'})"
+    itself = Tenant(None, None, running.name, None, ours=True)
+    yield window(beside, before, there or (itself,))
+    strangers = tuple(tenant for tenant in there if not tenant.ours)
+    yield window(left + gpu.ours, (*before, running.name), strangers)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pitboss.floor.planning.jobs import ANY, Patching
-from pitboss.floor.planning.placement import Option, Placement
-from pitboss.floor.planning.schedule import Window, end, even
+from pitboss.floor.planning.jobs import ANY, SharedJob
+from pitboss.floor.planning.placement import Option, Placement, Window
+from pitboss.floor.planning.schedule import end, even
 
 # Stated hours that differ by more than this from the stated rate are said to contradict it.
 _CONTRADICTION = 0.05
@@ -23,55 +23,56 @@ def at_least(hours: float, untimed: Sequence[str]) -> str:
     return f"at least {days(hours)}" if untimed else days(hours)
 
 
-def gb(count: int) -> str:
-    """Bytes in whole GB (10⁹)."""
-    return f"{count / 1e9:.0f} GB"
+def start(hours: float, untimed: Sequence[str]) -> str:
+    """When something starts: "now", "in 1.5 days", "after features-llama"."""
+    if hours <= 0:
+        return f"after {', '.join(untimed)}" if untimed else "now"
+    return f"in {at_least(hours, untimed)}"
 
 
-def describe(option: Option, patching: Patching) -> Option:
+def describe(option: Option, shared: SharedJob | None) -> Option:
     """The option with its risk, pros and cons."""
     return replace(
         option,
-        risk=" ".join(_risks(option, patching)),
+        risk=" ".join(_risks(option, shared)),
         pros=tuple(_pros(option)),
-        cons=tuple(_cons(option, patching)),
+        cons=tuple(_cons(option, shared)),
     )
 
 
-def _risks(option: Option, patching: Patching) -> list[str]:
+def _risks(option: Option, shared: SharedJob | None) -> list[str]:
     said = []
     if option.marginal:
         each = "; ".join(
-            f"GPU {p.gpu} keeps {gb(p.margin)} beside {', '.join(p.shared_with)}"
+            f"GPU {p.gpu} keeps {p.margin / 1e9:.0f} GB beside {', '.join(p.shared_with)}"
             for p in option.marginal
         )
         said.append(f"Marginal: {each}. When they grow, our job has to shrink or leave.")
     secure = [p for p in option.placements if p.others and p.safety == "safe"]
     if secure:
         said.append(f"{_gpus(secure)} shared with others, with a safe margin by what they did.")
-    beside = [p for p in option.placements if p.shared_with and not p.others]
-    for placement in beside:
-        said.append(f"GPU {placement.gpu} beside {', '.join(placement.shared_with)}.")
-    waits = sorted({name for p in option.placements for name in p.waits_for})
-    if waits:
+    for placement in option.placements:
+        if placement.sharers and not placement.others:
+            said.append(f"GPU {placement.gpu} beside {', '.join(placement.shared_with)}.")
+    if waits := sorted({name for p in option.placements for name in p.waits_for}):
         said.append(f"Relies on the ends of {', '.join(waits)}.")
-    if option.elastic and (shared := [p for p in option.placements if p.others]):
-        said.append(_without(option, shared, patching))
+    if shared and option.elastic and (sharing := [p for p in option.placements if p.others]):
+        said.append(_without(option, sharing, shared))
     return said or ["Nobody else uses these GPUs."]
 
 
-def _without(option: Option, shared: Sequence[Placement], patching: Patching) -> str:
+def _without(option: Option, sharing: Sequence[Placement], shared: SharedJob) -> str:
     """What remains of an elastic option when all others want their GPUs back at once."""
-    rest = [p for p in option.placements if p not in shared]
+    rest = [p for p in option.placements if p not in sharing]
     if not rest:
         return "If the others took all these GPUs back, it would wait."
     # Fluid: chunks flow, so the remaining GPUs end within a chunk of one another.
     speeds = {p.gpu: 3600 / p.speed.value for p in rest}
-    low, high = 0.0, max(p.start_h for p in rest) + patching.total / min(speeds.values())
+    low, high = 0.0, max(p.start_h for p in rest) + shared.total / min(speeds.values())
     for _ in range(60):
         middle = (low + high) / 2
         done = sum(max(0.0, middle - p.start_h) * speeds[p.gpu] for p in rest)
-        low, high = (middle, high) if done < patching.total else (low, middle)
+        low, high = (middle, high) if done < shared.total else (low, middle)
     return f"If the others took theirs back at once, the rest would end after {days(high)}."
 
 
@@ -89,7 +90,7 @@ def _pros(option: Option) -> list[str]:
     return said
 
 
-def _cons(option: Option, patching: Patching) -> list[str]:
+def _cons(option: Option, shared: SharedJob | None) -> list[str]:
     said = []
     if option.starts_h > 0:
         said.append(f"starts after {at_least(option.starts_h, option.untimed)}")
@@ -97,41 +98,40 @@ def _cons(option: Option, patching: Patching) -> list[str]:
         said.append(f"nobody timed {', '.join(option.untimed)}: it ends later by what that takes")
     if option.marginal:
         said.append(f"{_gpus(option.marginal)} marginal")
-    if option.elastic:
+    if option.elastic or shared is None:
         return said
-    uneven = _better(option, patching)
+    uneven = _better(option, shared)
     if uneven is not None:
-        worst = max(option.placements, key=lambda p: p.hours)
+        worst = max(option.placements, key=lambda p: p.takes_h)
         said.append(
-            f"GPU {worst.gpu} does {worst.features:,} of {patching.total:,} features; divided "
+            f"GPU {worst.gpu} does {worst.features:,} of {shared.total:,} features; divided "
             f"evenly it would take {days(uneven)}"
         )
-    said.extend(_contradictions(option, patching))
+    said.extend(_contradictions(option, shared))
     return said
 
 
-def _better(option: Option, patching: Patching) -> float | None:
+def _better(option: Option, shared: SharedJob) -> float | None:
     """Hours of an even division of the same GPUs, where it saves more than a twentieth."""
-    seats = [Window(p.gpu, 0.0, p.margin, p.speed) for p in option.placements]
-    given = even(patching.features, seats)
+    ways = [Window(p.gpu, 0.0, p.margin, p.speed) for p in option.placements]
     shares = {
-        gpu: [chunk for chunk in patching.chunks() if chunk.layer in layers]
-        for gpu, layers in given.items()
+        gpu: [chunk for chunk in shared.chunks() if chunk.layer in layers]
+        for gpu, layers in even(shared.features, ways).items()
     }
-    hours = end(shares, seats)
+    hours = end(shares, ways)
     return hours if hours < 0.95 * option.takes_h else None
 
 
-def _contradictions(option: Option, patching: Patching) -> list[str]:
+def _contradictions(option: Option, shared: SharedJob) -> list[str]:
     """Stated hours of a part that its own rate does not give."""
-    rate, said = patching.on(ANY), []
+    rate, said = shared.on(ANY), []
     if rate is None:
         return []
     for placement in option.placements:
         hours = placement.features * rate.value / 3600
-        if abs(placement.hours - hours) > _CONTRADICTION * hours:
+        if abs(placement.takes_h - hours) > _CONTRADICTION * hours:
             said.append(
-                f"{days(placement.hours)} for layers {placement.layers} is the plan's figure; at "
+                f"{days(placement.takes_h)} for layers {placement.layers} is the plan's figure; at "
                 f"its rate for the other parts ({rate.value:.0f} s a feature) it is {days(hours)}"
             )
     return said
