@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows.conduct import cancel_parts, conduct, require_pools
+from flows.orchestrate import cancel_parts, conduct, require_pools
 from flows.parameters import StudyPath, run_name
 from flows.parts import after_effects, until_patching
 from tasks.floor import approved

@@ -47,6 +47,7 @@ class Plan:
             for name, settings in study.experiments.items()
         }
         self._done: set[tuple[str, str]] = set()
+        self._whole: dict[tuple[str, str], list[Stage]] = {}
         self._order = study.in_order()
 
     def __getitem__(self, name: str) -> Experiment[Any]:
@@ -78,15 +79,18 @@ class Plan:
             The stages, and why no further one is known although there is more; empty where all are
             finished, or the last one listed is not.
         """
+        if (experiment.name, model) in self._whole:
+            return self._whole[experiment.name, model], ""
         found: list[Stage] = []
         try:
             for units in experiment.stages(model):
                 parts = tuple(part for unit in units for part in experiment.parts(unit))
                 found.append(Stage(parts, all(self.done(unit) for unit in units)))
                 if not found[-1].finished:
-                    break
+                    return found, ""
         except PitbossError as error:
             return found, error.what
+        self._whole[experiment.name, model] = found
         return found, ""
 
     def finished(self, name: str) -> bool:

@@ -12,7 +12,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
-from flows.order import run_in_order
+from flows.dag import run_in_order
 from flows.parameters import named
 from flows.parts import Part
 from pitboss.errors import BadInput, PitbossError
