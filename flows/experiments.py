@@ -1,5 +1,6 @@
 """The experiments of the plan, each a flow that a person starts on a worker of a GPU."""
 
+from flows.perform import experiment_flow
 from pitboss.experiments.clamped_games.settings import ClampedGamesSettings
 from pitboss.experiments.games.settings import GamesSettings
 from pitboss.experiments.patching.settings import ConfirmationSettings, PatchingSettings
@@ -7,8 +8,6 @@ from pitboss.experiments.pathway.settings import PathwaySettings
 from pitboss.experiments.screening.settings import ScreeningSettings
 from pitboss.experiments.selection.settings import SelectionSettings
 from pitboss.experiments.words.settings import WordsSettings
-
-from flows.perform import experiment_flow
 
 games = experiment_flow(GamesSettings)  # Exp0: how do models gamble, in each condition?
 features = experiment_flow(SelectionSettings)  # what differs between bankrupt and stopped games?

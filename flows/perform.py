@@ -59,7 +59,7 @@ def experiment_flow(settings: type[ExperimentSettings]) -> Run:
         return perform(kind, study, experiment, model, shard, shards)
 
     body: Callable[..., State[Any] | None] = shared if settings.elastic else alone
-    body.__name__ = body.__qualname__ = settings.flow.replace("-", "_")
+    body.__name__ = body.__qualname__ = settings.flow
     body.__doc__ = f"{settings.__doc__}\n{_PARAMETERS}{_SHARES if settings.elastic else ''}\n    "
     return cast(Run, flow(name=settings.flow, flow_run_name=run_name, **FLOW)(body))
 

@@ -26,6 +26,7 @@ from tasks.lane import (
 )
 from tasks.policies import STEP, is_device_lost, is_out_of_memory
 
+
 class DoesNotFit(PitbossError):
     """One row alone does not fit into the device's memory; another device may have more."""
 
@@ -126,7 +127,9 @@ def carry_out_here(plan: Plan, unit: Unit) -> dict[str, Any]:
     if done := unit.ref(plan.store):
         return done.as_dict()  # without loading a model
     if unit.model is None:
-        return carry_out(plan, unit, lambda alias: hold(plan.study, alias).context, None, pool_name()).as_dict()
+        return carry_out(
+            plan, unit, lambda alias: hold(plan.study, alias).context, None, pool_name()
+        ).as_dict()
     held, experiment = hold(plan.study, unit.model), plan.of_unit(unit)
     width = held.context.width_of(own_prompts=experiment.settings.own_prompts)
     slots = held.slots_for(unit, width)

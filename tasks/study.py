@@ -11,6 +11,7 @@ from pitboss.experiments.preflight import preflight
 from pitboss.experiments.registry import load_study, plan_of
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.study import open_store
+from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import show_markdown
 from tasks.lane import hold_lane
@@ -53,13 +54,22 @@ def inside(path: str, parameter: str, folder: str) -> Path:
     return found
 
 
+def open_results(study: Study) -> Store:
+    """The study's folder.
+
+    Raises:
+        Mismatch: The folder was made with other settings; names the first one.
+    """
+    return open_store(study, results_root())
+
+
 def open_plan(study: Study) -> Plan:
     """The study's experiments, bound to its folder of results.
 
     Raises:
         Mismatch: The folder was made with other settings; names the first one.
     """
-    return plan_of(study, open_store(study, results_root()), secrets=os.environ)
+    return plan_of(study, open_results(study), secrets=os.environ)
 
 
 @task(name="check and announce", **STEP)
