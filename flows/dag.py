@@ -53,9 +53,9 @@ class Failure:
 class Order:
     """Starts parts when their needs are complete, and knows how all of them ended.
 
-    Elastic parts of one experiment share their work: it is finished when one of them completes, since a
-    run ends only when nothing is left. So one that leaves or dies fails nothing as long as another
-    goes on, and one whose pool was paused joins again when it is resumed.
+    Elastic parts of one experiment share their work: it is finished when one of them completes,
+    since a run ends only when nothing is left. So one that leaves or dies fails nothing as long as
+    another goes on, and one whose pool was paused joins again when it is resumed.
     """
 
     def __init__(self, parts: Sequence[Part], floor: Floor) -> None:

@@ -45,8 +45,8 @@ def require_pools(client: SyncPrefectClient, parts: Sequence[Part]) -> None:
         raise BadInput(
             f"The campaign cannot run on this floor: {'; '.join(problems)}.",
             where="floor section of the study",
-            next="Name pools of this machine (see deployments/floor.toml), or leave the section out "
-            "to use every worker there is; then run `make up`.",
+            next="Name pools of this machine (see deployments/floor.toml), or leave the section "
+            "out to use every worker there is; then run `make up`.",
         )
 
 
@@ -69,8 +69,8 @@ def orchestrate(
     """Run the parts, each as soon as what it needs is complete, and wait for all of them.
 
     When a part fails, everything that does not need it still runs: that work is kept. A part whose
-    process dies is started again, and a shared experiment goes on as long as one of its parts does. `tell` is
-    called again and again meanwhile.
+    process dies is started again, and a shared experiment goes on as long as one of its parts
+    does. `tell` is called again and again meanwhile.
 
     Raises:
         PitbossError: At least one part did not complete; names each with its cause.

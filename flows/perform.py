@@ -97,7 +97,7 @@ def _of_kind(plan: Plan, kind: str, name: str | None) -> list[Experiment[Any]]:
 def _carry_out(
     plan: Plan, experiment: Experiment[Any], model: str, shard: int, shards: int
 ) -> State[Any] | None:
-    """Everything of one experiment on one model, together with other workers where it is elastic."""
+    """Everything of one experiment on one model; with other workers where it is elastic."""
     label = f"{plan.study.name}-{experiment.name}-{model}-{shard}-of-{shards}"
     gate = Gate(experiment, model)
     for number, units in enumerate(staged(plan, experiment, model), start=1):

@@ -126,10 +126,8 @@ def carry_out_here(plan: Plan, unit: Unit) -> dict[str, Any]:
     """
     if done := unit.ref(plan.store):
         return done.as_dict()  # without loading a model
-    if unit.model is None:
-        return carry_out(
-            plan, unit, lambda alias: hold(plan.study, alias).context, None, pool_name()
-        ).as_dict()
+    if unit.model is None:  # so nobody asks for one
+        return carry_out(plan, unit, lambda alias: hold(plan.study, alias).context).as_dict()
     held, experiment = hold(plan.study, unit.model), plan.of_unit(unit)
     width = held.context.width_of(own_prompts=experiment.settings.own_prompts)
     slots = held.slots_for(unit, width)
