@@ -6,7 +6,7 @@ from pathlib import Path
 from prefect import task
 
 from pitboss.errors import BadInput
-from pitboss.experiments.announce import announce
+from pitboss.experiments.announce import ANNOUNCEMENT, announce, write_announcement
 from pitboss.experiments.preflight import preflight
 from pitboss.experiments.registry import load_study, plan_of
 from pitboss.experiments.runtime.plan import Plan
@@ -18,7 +18,6 @@ from tasks.lane import hold_lane
 from tasks.policies import STEP
 
 ROOT = Path(__file__).resolve().parent.parent
-ANNOUNCEMENT, DECLARATION = "announcement.md", "declaration.json"
 
 
 def results_root() -> Path:
@@ -84,13 +83,8 @@ def check_and_announce(plan: Plan, *, again: bool) -> None:
     path = plan.store.path / ANNOUNCEMENT
     if not again and path.is_file() and announced.fingerprint in path.read_text("utf-8"):
         return
-    text = announced.as_markdown()
-    for experiment in plan:
-        if tests := experiment.declared():
-            plan.store.write_json(experiment.file(DECLARATION), tests.document)
-            text += f"\n{tests.text}"
+    text = write_announcement(plan, announced)
     print(text)
-    plan.store.write_bytes(ANNOUNCEMENT, text.encode())
     show_markdown(f"{plan.study.name}-announcement", text, f"What study {plan.study.name} runs")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pitboss.errors import PitbossError
+from pitboss.errors import BadInput, PitbossError
 from pitboss.experiments.runtime.experiment import Experiment
 from pitboss.experiments.runtime.unit import Unit
 from pitboss.store import Store
@@ -30,6 +30,7 @@ class Plan:
     What is found finished stays so for this plan: a part is looked for once.
 
     Args:
+        store: The study's folder; None where only settings are asked about.
         classes: Kind of experiment -> its class, see `pitboss.experiments.registry.plan_of`.
         secrets: Where keys of servers are looked up, by the names that the study gives.
     """
@@ -37,11 +38,11 @@ class Plan:
     def __init__(
         self,
         study: Study,
-        store: Store,
+        store: Store | None,
         classes: Mapping[str, type[Experiment[Any]]],
         secrets: Mapping[str, str] | None = None,
     ) -> None:
-        self.study, self.store, self.secrets = study, store, secrets or {}
+        self.study, self._store, self.secrets = study, store, secrets or {}
         self._experiments = {
             name: classes[settings.kind](self, name, settings)
             for name, settings in study.experiments.items()
@@ -49,6 +50,17 @@ class Plan:
         self._done: set[tuple[str, str]] = set()
         self._whole: dict[tuple[str, str], list[Stage]] = {}
         self._order = study.in_order()
+
+    @property
+    def store(self) -> Store:
+        """The study's folder.
+
+        Raises:
+            BadInput: The plan was made without one.
+        """
+        if self._store is None:
+            raise BadInput(f"The study {self.study.name} was opened without a folder of results.")
+        return self._store
 
     def __getitem__(self, name: str) -> Experiment[Any]:
         return self._experiments[name]
