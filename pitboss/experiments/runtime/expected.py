@@ -1,4 +1,4 @@
-"""What an experiment is to leave behind, as far as it is known: counted at the end, shown meanwhile.
+"""What an experiment is to leave behind, as far as it is known: counted at the end, shown before.
 
 Whoever works on an experiment writes what it knows of it into the study's folder, stage by stage.
 So whoever only looks can say how far it is without asking what the units are, which takes the
