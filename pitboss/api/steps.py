@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pitboss.experiments.runtime.expected import FOLDER
 from pitboss.report.summary import SUMMARY
 from pitboss.store import Store
 from pitboss.store.parts import Record
-
-FOLDER = "expected"
-"""Where those who work on a study write down what it is to leave behind."""
 
 RECENT = 20
 """So many of the newest parts make the rate."""
