@@ -21,7 +21,7 @@ from pitboss.studies.sampling import Sampling, refuse_greedy_retries
 class ClampedGamesSettings(ExperimentSettings):
     """Exp5: what a patch does that stays in place through a whole game."""
 
-    flow: ClassVar[str] = "clamped-games"
+    flow: ClassVar[str] = "clamped_games"
     number: ClassVar[str] = "Exp5"
     elastic: ClassVar[bool] = True
     own_prompts: ClassVar[bool] = True

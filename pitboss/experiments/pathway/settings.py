@@ -20,7 +20,6 @@ from pitboss.studies.fields import (
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
 
-
 if TYPE_CHECKING:
     from pitboss.studies.model import Study
 
