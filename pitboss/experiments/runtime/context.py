@@ -25,8 +25,8 @@ from pitboss.models.checks import (
 )
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.saes.loading import Gate, SaeLayer, load_sae
-from pitboss.studies.model import Sampling as SamplingSettings
 from pitboss.studies.model import Study
+from pitboss.studies.sampling import Sampling as SamplingSettings
 
 # Free besides the reserve before rows are added again: what a tenant's allocator takes at a time.
 _MARGIN = 1_000_000_000
