@@ -74,7 +74,7 @@ def test_the_first_games_in_order_fill_the_quotas(whole: Whole, table: pd.DataFr
     # One of every round: what was asked again is no decision, also where it read as a bet.
     assert len(with_states) == len(mine.groupby(["game", "round"]))
     assert pathway_of(whole.plan).shortfall() == []
-    assert sum(rows for rows in [24] * len(batches(whole.plan))) == len(table)
+    assert 24 * len(batches(whole.plan)) == len(table) < 96  # it ends when both are filled
 
 
 def test_activations_are_those_of_sae_lens_at_the_last_prompt_token(whole: Whole) -> None:
