@@ -26,8 +26,8 @@ def preflight(plan: Plan, results: Path) -> list[Check]:
         results: Folder of all results.
 
     Raises:
-        BadInput: Weights or SAEs are neither here nor within reach, an experiment cannot have what
-            it needs, or disk or memory is short.
+        BadInput: Weights or SAEs are neither here nor within reach, an experiment's own files do
+            not fit, or disk or memory is short.
     """
     study = plan.study
     for alias, choice in study.models.items():

@@ -135,14 +135,14 @@ def control_rows(controls: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def leading_features(
-    ranking: pd.DataFrame, contrasted: tuple[str, str] | None = ("safe", "risky"), top: int = 100
+    ranking: pd.DataFrame, top: int = 100, contrasted: tuple[str, str] | None = ("safe", "risky")
 ) -> list[dict[str, Any]]:
     """The features that lead a screening, readable.
 
     Args:
         ranking: Rows of the kind `ranking`, in their order.
-        contrasted: The two values of the contrast; None where there is none.
         top: Rows at most.
+        contrasted: The two values of the contrast; None where there is none.
     """
     contrast = " − ".join(contrasted or ("contrast",))
     return [

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pitboss.lab.models import Training, new_model, train
-from pitboss.lab.tokenizer import end_of_response, train_tokenizer
-from pitboss.lab.transcripts import transcripts
+from lab.models import Training, new_model, train
+from lab.tokenizer import end_of_response, train_tokenizer
+from lab.transcripts import transcripts
 from pitboss.models.catalogue import MODELS
 from pitboss.models.loading import LoadedModel
 

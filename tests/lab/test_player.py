@@ -2,10 +2,10 @@
 
 import pytest
 
+from lab.player import RETRIES, Game, outcomes, play
 from pitboss.games.conditions import ALL_CONDITIONS, Condition
 from pitboss.games.prompts import State
 from pitboss.games.reading import Reading
-from pitboss.lab.player import RETRIES, Game, outcomes, play
 from pitboss.models.loading import load_model
 
 WIN, LOSS = 0.0, 0.99

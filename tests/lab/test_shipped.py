@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
+from lab import manifest
 from pitboss.errors import BadInput
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import State, render
-from pitboss.lab import manifest
 from pitboss.models.catalogue import LAB_DIR, SAE_RELEASES
 from pitboss.models.checks import check_reconstruction
 from pitboss.models.hooks import blocks

@@ -24,7 +24,7 @@ POSITIONS: Literal["prompt_last_and_generated"] = "prompt_last_and_generated"
 class ClampedGamesSettings(ExperimentSettings):
     """Exp5: what a feature does that is held at one value through a whole game."""
 
-    flow: ClassVar[str] = "clamped-games"
+    flow: ClassVar[str] = "clamped_games"
     number: ClassVar[str] = "Exp5"
     elastic: ClassVar[bool] = True
     own_prompts: ClassVar[bool] = True

@@ -14,12 +14,12 @@ from pitboss.errors import BadInput
 from pitboss.experiments.patching import effects, findings
 from pitboss.experiments.patching import experiment as patching
 from pitboss.experiments.patching.arms import Arm, Asked, Chunk, asked
+from pitboss.experiments.patching.controls_settings import Confirmation
 from pitboss.experiments.runtime.unit import Unit
 from pitboss.experiments.screening.ranking import patched_bank
 from pitboss.games.scenes import STATES, scene, state_names
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, part_key, table_of
-from pitboss.experiments.patching.controls_settings import Confirmation
 from pitboss.studies.model import Study
 
 

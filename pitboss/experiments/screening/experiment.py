@@ -24,6 +24,7 @@ from pitboss.games.scenes import state_names
 from pitboss.models.catalogue import sae_release
 from pitboss.report.effects import screening_figure
 from pitboss.report.tables import leading_features, screened_rows
+from pitboss.saes.planted import ROLES, planted_in
 from pitboss.store import Store
 from pitboss.studies.fields import Gate
 from pitboss.studies.workload import Workload
@@ -201,10 +202,14 @@ class Screening(Experiment[ScreeningSettings]):
         return self.store.read("ranking", [self.ranking_key]).slice(0, top).to_pandas()
 
     def known_answers(self) -> dict[str, set[tuple[int, int]]]:
-        """(layer, feature) of planted features by role, as far as the selection includes them."""
-        if self.selection is None:
-            return {"causal": set(), "null": set()}
-        return self.selection.known_answers()
+        """(layer, feature) of planted features by role, empty where there are none.
+
+        A selection knows whether it includes them; without one, the lab's SAEs have some.
+        """
+        if self.selection is not None:
+            return self.selection.known_answers()
+        lab = sae_release(self.sae).local is not None
+        return planted_in(self.sae, self.layers) if lab else {role: set() for role in ROLES}
 
     def screened(self) -> int:
         """Most features that are screened."""
@@ -246,7 +251,7 @@ class Screening(Experiment[ScreeningSettings]):
         ranked, known, names = self.ranked(), self.known_answers(), contrasted(self.values)
         yield TableArtifact(
             f"{self.name}-ranking",
-            leading_features(ranked, names),
+            leading_features(ranked, contrasted=names),
             "The features that move the log odds of stopping most",
             rest=part.path,
         )

@@ -22,12 +22,12 @@ from pitboss.experiments.runtime.unit import Unit
 from pitboss.experiments.screening.ranking import patched_bank
 from pitboss.experiments.words import experiment as words
 from pitboss.experiments.words.peaks import Text, most_active
+from pitboss.experiments.words.settings import Contexts
 from pitboss.games.scenes import scene
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.bank import FeatureBank
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
-from pitboss.experiments.words.settings import Contexts
 
 _COLUMNS = ["key", "prompt_text", "response", "n_tokens"]
 

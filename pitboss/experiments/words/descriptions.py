@@ -15,10 +15,10 @@ from pitboss.experiments.runtime.identity import model_identity
 from pitboss.experiments.runtime.unit import Unit
 from pitboss.experiments.words import contexts
 from pitboss.experiments.words import experiment as words
+from pitboss.experiments.words.settings import Describe
 from pitboss.experiments.words.writers import Written, ask_model, ask_server
 from pitboss.store import PartRef, Store, table_of
 from pitboss.studies.model import Study
-from pitboss.experiments.words.settings import Describe
 
 ASKED = 1
 """Version of the question; raised when a letter changes."""

@@ -12,10 +12,11 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
-from flows.order import run_in_order
+from flows.dag import run_in_order
 from flows.parameters import named
 from flows.parts import Part
 from pitboss.errors import BadInput, PitbossError
+from tasks.lane import CONTROL
 
 ONLINE = "ONLINE"
 
@@ -33,8 +34,7 @@ def require_pools(client: SyncPrefectClient, parts: Sequence[Part]) -> None:
         except ObjectNotFound:
             problems.append(f"there is no work pool {pool!r}")
             continue
-        workers = client.read_workers_for_work_pool(pool)
-        if not any(worker.status == ONLINE for worker in workers):
+        if not _has_worker(client, pool):
             problems.append(f"no worker polls the work pool {pool!r}")
     for deployment in dict.fromkeys(part.deployment for part in parts):
         try:
@@ -45,11 +45,22 @@ def require_pools(client: SyncPrefectClient, parts: Sequence[Part]) -> None:
         raise BadInput(
             f"The campaign cannot run on this floor: {'; '.join(problems)}.",
             where="floor section of the study",
-            next="Name pools of this machine (see deployments/floor.toml), then run `make up`.",
+            next="Name pools of this machine (see deployments/floor.toml), or leave the section "
+            "out to use every worker there is; then run `make up`.",
         )
 
 
-def conduct(
+def workers_on(client: SyncPrefectClient) -> list[str]:
+    """Names of the work pools that have a worker, but for the one of campaigns themselves."""
+    pools = sorted(pool.name for pool in client.read_work_pools() if pool.name != CONTROL)
+    return [pool for pool in pools if _has_worker(client, pool)]
+
+
+def _has_worker(client: SyncPrefectClient, pool: str) -> bool:
+    return any(w.status == ONLINE for w in client.read_workers_for_work_pool(pool))
+
+
+def orchestrate(
     client: SyncPrefectClient,
     parts: Sequence[Part],
     study: str,
@@ -58,8 +69,8 @@ def conduct(
     """Run the parts, each as soon as what it needs is complete, and wait for all of them.
 
     When a part fails, everything that does not need it still runs: that work is kept. A part whose
-    process dies is started again, and patching goes on as long as one of its lanes does. `tell` is
-    called again and again meanwhile.
+    process dies is started again, and a shared experiment goes on as long as one of its parts
+    does. `tell` is called again and again meanwhile.
 
     Raises:
         PitbossError: At least one part did not complete; names each with its cause.
@@ -89,7 +100,7 @@ class ServersFloor:
         return self._client.read_work_pool(pool).is_paused
 
     def withdraw(self, run: UUID) -> None:
-        message = "Other lanes have finished all chunks."
+        message = "Other workers have finished everything."
         self._client.set_flow_run_state(run, Cancelled(message=message))
 
 

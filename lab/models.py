@@ -17,8 +17,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from pitboss.lab.tokenizer import end_of_response
-from pitboss.lab.transcripts import Transcript
+from lab.tokenizer import end_of_response
+from lab.transcripts import Transcript
 from pitboss.models.catalogue import ModelSpec
 from pitboss.models.loading import LoadedModel
 

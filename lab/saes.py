@@ -4,19 +4,19 @@ from typing import Any
 
 import torch
 
-from pitboss.games.conditions import ALL_CONDITIONS
-from pitboss.games.prompts import render
-from pitboss.lab.activations import Activations, Sequence, collect
-from pitboss.lab.dictionary import Dictionary, DictionaryTraining, train_dictionary
-from pitboss.lab.directions import SCENES, DecisionPoint
-from pitboss.lab.export import (
+from lab.activations import Activations, Sequence, collect
+from lab.dictionary import Dictionary, DictionaryTraining, train_dictionary
+from lab.directions import SCENES, DecisionPoint
+from lab.export import (
     DECODER_NORM,
     export_llama_scope,
     export_sae_lens,
     llama_scope_factor,
 )
-from pitboss.lab.planted import PAIRS, Groups, Planted, plant
-from pitboss.lab.player import Game, generate, outcomes, play
+from lab.planted import PAIRS, Groups, Planted, plant
+from lab.player import Game, generate, outcomes, play
+from pitboss.games.conditions import ALL_CONDITIONS
+from pitboss.games.prompts import render
 from pitboss.models.catalogue import SaeRelease
 from pitboss.models.loading import LoadedModel
 

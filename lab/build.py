@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from pitboss.lab import manifest
-from pitboss.lab.models import Training, new_model, train
-from pitboss.lab.saes import build_saes
-from pitboss.lab.tokenizer import train_tokenizer
-from pitboss.lab.transcripts import transcripts
+from lab import manifest
+from lab.models import Training, new_model, train
+from lab.saes import build_saes
+from lab.tokenizer import train_tokenizer
+from lab.transcripts import transcripts
 from pitboss.models.catalogue import LAB_DIR, MODELS, SAE_RELEASES, ModelSpec
 from pitboss.models.loading import LoadedModel, load_model
 

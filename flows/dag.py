@@ -53,8 +53,8 @@ class Failure:
 class Order:
     """Starts parts when their needs are complete, and knows how all of them ended.
 
-    Elastic parts of one flow share their work: it is finished when one of them completes, since a
-    lane ends only when nothing is left. So a lane that leaves or dies fails nothing as long as
+    Elastic parts of one experiment share their work: it is finished when one of them completes,
+    since a run ends only when nothing is left. So one that leaves or dies fails nothing as long as
     another goes on, and one whose pool was paused joins again when it is resumed.
     """
 
@@ -62,7 +62,7 @@ class Order:
         self._floor, self._log = floor, get_run_logger()
         self._waiting, self._running = list(parts), dict[UUID, Part]()
         self._complete: set[str] = set()
-        self._finished: set[str] = set()  # flows whose elastic parts have done all work
+        self._finished: set[str] = set()  # experiments whose elastic parts have done all work
         self._failures: list[Failure] = []
         self._starts: Counter[str] = Counter()
         self._dead: set[UUID] = set()
@@ -89,7 +89,7 @@ class Order:
         never = _never(self._waiting, {failure.part.name for failure in self._lasting()})
         to_end = {part.name for part in (*self._waiting, *self._running.values())} - never
         for part in list(self._waiting):
-            if part.elastic and part.flow in self._finished:
+            if part.elastic and part.experiment in self._finished:
                 self._waiting.remove(part)
                 self._told.discard(part.name)
                 self._complete.add(part.name)
@@ -104,7 +104,7 @@ class Order:
         return self._complete.issuperset(part.needs) and to_end.isdisjoint(part.after)
 
     def _must_wait(self, part: Part) -> bool:
-        """Whether the part's pool is paused, while other lanes may do its work."""
+        """Whether the part's pool is paused, while other workers may do its work."""
         if not part.elastic or not self._floor.paused(part.pool):
             self._told.discard(part.name)
             return False
@@ -120,7 +120,7 @@ class Order:
             return False
         if not state.is_crashed():
             self._dead.discard(run_id)
-        if part.elastic and part.flow in self._finished and state.is_scheduled():
+        if part.elastic and part.experiment in self._finished and state.is_scheduled():
             self._floor.withdraw(run_id)
         return state.is_final()
 
@@ -128,9 +128,9 @@ class Order:
         if state.is_completed():
             self._complete.add(part.name)
             if part.elastic:
-                self._finished.add(part.flow)
+                self._finished.add(part.experiment)
             self._log.info("Completed %s", part.name)
-        elif part.elastic and part.flow in self._finished:
+        elif part.elastic and part.experiment in self._finished:
             self._complete.add(part.name)
             self._log.info("%s is not needed any more: %s", part.name, state.name)
         elif part.elastic and state.name == LEFT:
@@ -145,12 +145,14 @@ class Order:
             self._log.error("%s", failure)
 
     def _lasting(self) -> list[Failure]:
-        """Failures that no other lane made good or may still make good."""
-        at_work = {part.flow for part in (*self._waiting, *self._running.values()) if part.elastic}
+        """Failures that no other worker made good or may still make good."""
+        at_work = {
+            part.experiment for part in (*self._waiting, *self._running.values()) if part.elastic
+        }
         return [
             failure
             for failure in self._failures
-            if not (failure.part.elastic and failure.part.flow in self._finished | at_work)
+            if not (failure.part.elastic and failure.part.experiment in self._finished | at_work)
         ]
 
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import torch
 
+from lab.transcripts import after
 from pitboss.games.conditions import Condition
 from pitboss.games.menu import Menu
 from pitboss.games.prompts import Rules, State, render
 from pitboss.games.reading import READERS, Finish, Reading
-from pitboss.lab.transcripts import after
 from pitboss.models.loading import LoadedModel
 
 Outcome = Literal["bankruptcy", "voluntary_stop", "round_limit", "stuck", "aborted"]

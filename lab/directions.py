@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from lab.player import TEMPERATURE, TOP_K
 from pitboss.games.prompts import render
-from pitboss.lab.player import TEMPERATURE, TOP_K
 from pitboss.models.loading import LoadedModel
 
 SCENES = ("exp2/safe", "exp2/risky")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from pitboss.lab.dictionary import Dictionary
+from lab.dictionary import Dictionary
 from pitboss.models.catalogue import SaeRelease
 
 # Mean norm of decoder rows in published scale; measured on the real L15R-8x

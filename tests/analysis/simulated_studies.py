@@ -1,6 +1,6 @@
 """Whole studies with a known truth, judged by the fixed and the sequential design.
 
-`python -m pitboss.analysis.simulated_studies` prints the table of docs/statistics.md.
+`python -m tests.analysis.simulated_studies` prints the table of docs/statistics.md.
 """
 
 from collections.abc import Iterator
