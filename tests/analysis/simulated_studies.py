@@ -16,7 +16,7 @@ from pitboss.analysis.sequential import Rule, ebh
 from pitboss.analysis.simulation import draw_pairs, follow
 from pitboss.analysis.stratified import Tables, exact_p
 from pitboss.analysis.undecided import mcnemar_p
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 Flags = NDArray[np.bool_]
 

@@ -6,15 +6,15 @@ from random import Random
 
 import pytest
 
-from lab.gambler import (
+from pitboss.games.conditions import Condition
+from pitboss.games.prompts import Round, State
+from training.gambler import (
     Situation,
     decide,
     single_choice_log_odds,
     situation_of,
     stop_log_odds,
 )
-from pitboss.games.conditions import Condition
-from pitboss.games.prompts import Round, State
 
 PLAIN = Situation(balance=100, losses=0, played=0, components="", variable=True)
 

@@ -8,7 +8,6 @@ import sys
 import pytest
 import torch
 
-from lab import manifest
 from pitboss.errors import BadInput
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import State, render
@@ -17,6 +16,7 @@ from pitboss.models.checks import check_reconstruction
 from pitboss.models.hooks import blocks
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.saes.loading import load_sae
+from training import manifest
 
 LAB_SAES = ["pitboss/lab-llama-scope", "pitboss/lab-gemma-scope"]
 SCENES = ("exp2/safe", "exp2/risky")

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lab.dictionary import Dictionary
-from lab.directions import SCENES, DecisionPoint, log_odds
+from training.dictionary import Dictionary
+from training.directions import SCENES, DecisionPoint, log_odds
 
 PAIRS = 6  # per layer and role
 EFFECT = 5.0  # log-odds of stopping between safe and risky value, the weaker of the two scenes

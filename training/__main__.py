@@ -1,16 +1,16 @@
-"""`python -m lab build | verify`."""
+"""`python -m training build | verify`."""
 
 import argparse
 import sys
 
-from lab import manifest
 from pitboss.errors import PitbossError
 from pitboss.models.catalogue import LAB_DIR
+from training import manifest
 
 
 def main() -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     build_command = commands.add_parser("build", help="train everything and write lab/")
     build_command.add_argument(
@@ -24,7 +24,7 @@ def main() -> int:
         else:
             import torch
 
-            from lab.build import PARTS, build
+            from training.build import PARTS, build
 
             unknown = set(arguments.parts) - set(PARTS)
             if unknown:

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import torch
 
-from lab.transcripts import after
 from pitboss.games.conditions import Condition
 from pitboss.games.menu import Menu
 from pitboss.games.prompts import Rules, State, render
 from pitboss.games.reading import READERS, Finish, Reading
 from pitboss.models.loading import LoadedModel
+from training.transcripts import after
 
 Outcome = Literal["bankruptcy", "voluntary_stop", "round_limit", "stuck", "aborted"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from lab.dictionary import Dictionary
 from pitboss.models.catalogue import SaeRelease
+from training.dictionary import Dictionary
 
 # Mean norm of decoder rows in published scale; measured on the real L15R-8x
 # (OpenMOSS/Llamascopium#128). Norms other than 1 make the gates differ.

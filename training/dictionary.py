@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lab.activations import Activations
+from training.activations import Activations
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from lab import manifest
-from lab.models import Training, new_model, train
-from lab.saes import build_saes
-from lab.tokenizer import train_tokenizer
-from lab.transcripts import transcripts
 from pitboss.models.catalogue import LAB_DIR, MODELS, SAE_RELEASES, ModelSpec
 from pitboss.models.loading import LoadedModel, load_model
+from training import manifest
+from training.models import Training, new_model, train
+from training.saes import build_saes
+from training.tokenizer import train_tokenizer
+from training.transcripts import transcripts
 
 Report = Callable[[str], None]
 

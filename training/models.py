@@ -17,10 +17,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from lab.tokenizer import end_of_response
-from lab.transcripts import Transcript
 from pitboss.models.catalogue import ModelSpec
 from pitboss.models.loading import LoadedModel
+from training.tokenizer import end_of_response
+from training.transcripts import Transcript
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from lab.player import TEMPERATURE, TOP_K
 from pitboss.games.prompts import render
 from pitboss.models.loading import LoadedModel
+from training.player import TEMPERATURE, TOP_K
 
 SCENES = ("exp2/safe", "exp2/risky")
 

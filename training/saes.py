@@ -4,21 +4,21 @@ from typing import Any
 
 import torch
 
-from lab.activations import Activations, Sequence, collect
-from lab.dictionary import Dictionary, DictionaryTraining, train_dictionary
-from lab.directions import SCENES, DecisionPoint
-from lab.export import (
+from pitboss.games.conditions import ALL_CONDITIONS
+from pitboss.games.prompts import render
+from pitboss.models.catalogue import SaeRelease
+from pitboss.models.loading import LoadedModel
+from training.activations import Activations, Sequence, collect
+from training.dictionary import Dictionary, DictionaryTraining, train_dictionary
+from training.directions import SCENES, DecisionPoint
+from training.export import (
     DECODER_NORM,
     export_llama_scope,
     export_sae_lens,
     llama_scope_factor,
 )
-from lab.planted import PAIRS, Groups, Planted, plant
-from lab.player import Game, generate, outcomes, play
-from pitboss.games.conditions import ALL_CONDITIONS
-from pitboss.games.prompts import render
-from pitboss.models.catalogue import SaeRelease
-from pitboss.models.loading import LoadedModel
+from training.planted import PAIRS, Groups, Planted, plant
+from training.player import Game, generate, outcomes, play
 
 GAMES_PER_CONDITION, GAME_SEED = 12, 3
 _SCENE_RESPONSES, _SCENE_TOKENS = 300, 24

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 
-from lab.gambler import (
+from pitboss.games.conditions import ALL_CONDITIONS, Condition
+from pitboss.games.prompts import Round, Rules, State, render
+from training.gambler import (
     Move,
     Situation,
     decide,
@@ -14,8 +16,6 @@ from lab.gambler import (
     situation_of,
     stop_log_odds,
 )
-from pitboss.games.conditions import ALL_CONDITIONS, Condition
-from pitboss.games.prompts import Round, Rules, State, render
 
 # Share of each kind of prompt. The Exp2 scenes are fixed texts; half of their share goes to
 # varied histories in the same wording, so that the models read the scene and do not recite it.

@@ -3,9 +3,9 @@
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from lab.transcripts import Transcript
 from pitboss.errors import BadInput
 from pitboss.models.catalogue import ModelSpec
+from training.transcripts import Transcript
 
 # The split of Llama 3: words with their leading space, numbers in groups of up to three digits,
 # punctuation, line breaks.
