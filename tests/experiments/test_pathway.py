@@ -312,4 +312,6 @@ def test_what_is_found_is_shown(whole: Whole) -> None:
     assert [row["layer"] for row in tables["pathway-attribution"]] == LAYERS
     figures = [each.name for each in shown if isinstance(each, FigureArtifact)]
     assert figures == ["pathway", "pathway-reading"]
-    assert not [each for each in shown if isinstance(each, NoteArtifact)]
+    [note] = [each for each in shown if isinstance(each, NoteArtifact)]
+    assert [line.split(":")[0] for line in note.text.splitlines()] == ["- Layer 1", "- Layer 3"]
+    assert "a half of the games is too small" in note.text and "Short" not in note.text

@@ -67,7 +67,7 @@ def test_it_judges_from_so_many_responses_on_and_says_what_to_do(tmp_path: Path)
     with pytest.raises(PoorResponses) as refused:
         judging.add(commit(here, unit(1), {}, UNREADABLE))
     said = str(refused.value)
-    assert "Of the first 21 responses of asked llama, exp2/safe, 24% state" in said
+    assert "Of the first 21 responses of asked, exp2/safe, 24% state" in said
     assert "71% were cut off" in said and "15 truncated, 1 unreadable" in said
     assert "sampling.max_new_tokens" in said and "pitboss export small trials" in said
     assert "quality: null" in said
@@ -102,7 +102,7 @@ def test_the_end_of_what_was_counted_as_it_came_is_judged_as_well(tmp_path: Path
 
 def test_it_says_where_only_responses_without_a_patch_are_judged(tmp_path: Path) -> None:
     here, only = store(tmp_path), unit(0, baseline=True)
-    with pytest.raises(PoorResponses, match="20 responses of asked llama without a patch, exp2"):
+    with pytest.raises(PoorResponses, match="20 responses of asked without a patch, exp2"):
         gate(here).add(commit(here, only, *[UNREADABLE] * 20))
 
 
