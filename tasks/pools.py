@@ -11,10 +11,10 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.gpus import Survey
-from pitboss.floor.memory.headroom import AUTOMATIC, Limits, Standing, Step
-from pitboss.floor.planning.changes import room_for_us
-from pitboss.report.floor import gb
+from pitboss.floor.memory.gpus import Survey, gb
+from pitboss.floor.memory.headroom import AUTOMATIC, Standing, Step
+from pitboss.floor.memory.limits import Limits
+from pitboss.floor.planning.pool_assignment import pool_of
 from pitboss.store.documents import replace_json
 
 STANDINGS = "watch.json"
@@ -40,10 +40,10 @@ def lanes(client: SyncPrefectClient, survey: Survey) -> list[Lane]:
     found = []
     for gpu in survey.gpus:
         try:
-            pool = client.read_work_pool(f"gpu-{gpu.index}")
+            pool = client.read_work_pool(pool_of(gpu.index))
         except ObjectNotFound:
             continue  # not one of the GPUs that floor.toml names
-        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, room_for_us(gpu, survey)))
+        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, survey.room(gpu)))
     return found
 
 
@@ -59,14 +59,14 @@ def announce_headroom(lane: Lane, taken: Step, limits: Limits) -> None:
             AUTOMATIC: "yes" if taken.automatic else "no",
         },
         payload={
-            "room_gb": gb(lane.room),
-            "low_gb": gb(limits.low),
-            "restored_gb": gb(limits.restored),
+            "room_gb": round(lane.room / 1e9, 1),
+            "low_gb": round(limits.low / 1e9, 1),
+            "restored_gb": round(limits.restored / 1e9, 1),
         },
     )
     print(
-        f"{taken.event}: others leave {gb(lane.room)} GB on GPU {lane.gpu} "
-        f"(limits {gb(limits.low)} and {gb(limits.restored)} GB)"
+        f"{taken.event}: others leave {gb(lane.room)} on GPU {lane.gpu} "
+        f"(limits {gb(limits.low)} and {gb(limits.restored)})"
         + ("" if taken.automatic else f"; {lane.pool} stays as a person left it")
     )
 

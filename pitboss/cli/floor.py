@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pitboss.api.folders import study_folder
-from pitboss.cli.commands import Answer
+from pitboss.cli.answer import Answer
 from pitboss.errors import BadInput
 from pitboss.experiments.registry import load_study, plan_of, settings_types
 from pitboss.floor.memory import history

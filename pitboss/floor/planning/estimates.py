@@ -1,21 +1,17 @@
 """A study's jobs: footprints by the engine's memory model, durations by pilots.
 
-What no pilot timed on a kind of GPU takes the plan's figure, where one is given, and says so. The
-number of slots adapts to what is allowed, so a footprint is what the engine takes of an allowance:
-`engine.memory_gb` of the study, or 25 GB, which the plan gives each of its jobs.
+What no pilot timed on a kind of GPU takes the plan's figure, where one is given, and says so.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pitboss.errors import BadInput
+from pitboss.floor.planning.footprints import footprint
 from pitboss.floor.planning.jobs import ANY, PLAN, Job, SharedJob, Speed, Work
 from pitboss.floor.planning.pilots import PilotRecord, newest
 from pitboss.floor.planning.stated import Stated, StatedJob, StatedShared
-from pitboss.models.catalogue import sae_release
 from pitboss.studies.model import Study
 from pitboss.studies.workload import Workload
 
-ALLOWANCE_GB = 25.0
 Part = tuple[str, str]
 """The study's names of an experiment and of a model that it is carried out on."""
 
@@ -122,35 +118,3 @@ def _measured(
             source = f"pilot on {kind}, {record.measured_at[:10]}"
             found[kind] = Speed(convert(record.units_per_second), source)
     return found
-
-
-def footprint(study: Study, work: Workload) -> tuple[int, str]:
-    """Bytes of a GPU that an experiment takes, and a sentence on where they come from."""
-    import torch
-
-    from pitboss.engine.memory import Plan, fitting_slots, need
-
-    spec, engine, shape = study.spec(work.model), study.engine, work.shape
-    dtype = torch.float32 if engine.dtype == "float32" else torch.bfloat16
-    release = sae_release(study.models[work.model].sae)
-    one_sae = 2 * 4 * release.d_model * release.d_sae  # encoder and decoder in float32
-    plan = Plan(
-        width=engine.width_of(own_prompts=study.experiments[work.experiment].own_prompts),
-        prompt_capacity=shape.prompt,
-        token_capacity=shape.tokens,
-        prefixes=shape.prefixes,
-        capture_layers=shape.captured,
-        saes=shape.saes * one_sae,
-        fp8=engine.precision == "fp8",
-    )
-    allowed = round((engine.memory_gb or ALLOWANCE_GB) * 1e9)
-    try:
-        slots = fitting_slots(spec, plan, dtype, allowed)
-    except BadInput:
-        slots = 1
-    parts = need(spec, plan, dtype, slots)
-    allowance = f"{allowed / 1e9:g} GB allowed"
-    if parts.total > allowed:
-        allowance += ", which is too little even for one"
-    weights = f"{parts.weights / 1e9:.1f} GB weights"
-    return parts.total, f"memory model: {weights}, {slots:,} requests in flight ({allowance})"
