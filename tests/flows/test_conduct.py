@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.logging import disable_run_logger
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, Scheduled, State
 
-from flows.conduct import require_pools
-from flows.order import MAX_RESTARTS, Failure, run_in_order
+from flows.orchestrate import require_pools
+from flows.dag import MAX_RESTARTS, Failure, run_in_order
 from flows.parts import Part, after_effects, until_patching
 from pitboss.errors import BadInput
 from pitboss.studies.loading import load_study

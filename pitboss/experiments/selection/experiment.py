@@ -32,7 +32,7 @@ from pitboss.experiments.selection.statistics import firing, means
 from pitboss.models.catalogue import sae_release
 from pitboss.report.figures import statistics_figure
 from pitboss.saes.imported import ImportedStatistics
-from pitboss.saes.planted import ROLES, planted
+from pitboss.saes.planted import ROLES, planted_in
 from pitboss.store import Store
 from pitboss.studies.fields import Gate
 from pitboss.studies.workload import Workload
@@ -215,11 +215,9 @@ class Selection(Experiment[SelectionSettings]):
 
     def known_answers(self) -> dict[str, set[tuple[int, int]]]:
         """(layer, feature) of the planted features by role; empty sets where none are included."""
-        known = planted(self.sae) if self.settings.include == "planted" else {}
-        return {
-            role: {(n, i) for n in self.layers for i in known.get(n, {}).get(role, ())}
-            for role in ROLES
-        }
+        if self.settings.include != "planted":
+            return {role: set() for role in ROLES}
+        return planted_in(self.sae, self.layers)
 
     def most(self, count: int | None = None) -> int:
         """Most features that can be selected: `per_layer` in every layer, and the included."""

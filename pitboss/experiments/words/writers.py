@@ -3,7 +3,6 @@
 A failure is an error that says what to do. It is never a text, and never an empty one.
 """
 
-import os
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,7 +12,8 @@ import httpx
 from pitboss.engine import Row
 from pitboss.engine import Sampling as EngineSampling
 from pitboss.errors import PitbossError
-from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.words.questions import Name
 from pitboss.experiments.words.settings import Describe
 
 WAITS = (1.0, 5.0)
@@ -24,7 +24,7 @@ _SERVER_ERROR = 500
 _ADVICE = {
     401: "Set the environment variable {key} to a valid key, where the flow's process sees it.",
     403: "Set the environment variable {key} to a key that may use this model.",
-    404: "Check words.describe.url (it ends before /chat/completions) and words.describe.model.",
+    404: "Check describe.url (it ends before /chat/completions) and describe.model.",
 }
 
 
@@ -39,18 +39,17 @@ class Written(NamedTuple):
     finish: str | None
 
 
-def ask_server(settings: Describe, prompt: str) -> Written:
+def ask_server(settings: Describe, prompt: str, key: str = "") -> Written:
     """Have a server's model answer one prompt, at temperature 0.
 
     Args:
-        settings: With a URL. The key comes from the environment alone, and goes to this URL alone:
-            redirects are not followed.
+        settings: With a URL.
+        key: The server's, or empty for none. It goes to this URL alone: redirects are not followed.
 
     Raises:
         NotWritten: The server is away, refuses, or answers with anything but a text.
     """
     where = f"{settings.url}/chat/completions"
-    key = os.environ.get(settings.key_variable, "")
     body = {
         "model": settings.model,
         "messages": [{"role": "user", "content": prompt}],
@@ -63,7 +62,7 @@ def ask_server(settings: Describe, prompt: str) -> Written:
             answer = httpx.post(where, json=body, headers=headers, timeout=settings.timeout_seconds)
         except httpx.TransportError as error:
             problem = f"The server does not answer ({type(error).__name__}: {error})."
-            advice = "Start it, or correct words.describe.url; then run words again."
+            advice = "Start it, or correct describe.url; then run words again."
         else:
             if answer.is_success:
                 return _text(answer, where)
@@ -94,32 +93,37 @@ def _text(answer: httpx.Response, where: str) -> Written:
 
 
 def ask_model(
-    lane: Lane, settings: Describe, prompts: Mapping[str, str], slots: int | None = None
-) -> dict[str, Written]:
-    """Have the lane's own model answer prompts, always with its likeliest token.
+    context: ModelContext,
+    settings: Describe,
+    asked: Mapping[Name, str],
+    slots: int | None = None,
+) -> dict[Name, Written]:
+    """Have a model of the study answer prompts, always with its likeliest token.
 
     Args:
-        prompts: Name -> prompt.
+        asked: Layer and feature -> prompt.
         slots: Rows in flight where memory is short, or None.
 
     Raises:
         NotWritten: An answer is empty.
     """
     sampling = EngineSampling(temperature=0, max_new_tokens=settings.max_new_tokens)
+    names = {f"L{layer}/F{feature}": (layer, feature) for layer, feature in asked}
     rows = [
-        Row(name, tuple(lane.loaded.encode(text)), name, sampling) for name, text in prompts.items()
+        Row(name, tuple(context.loaded.encode(asked[feature])), name, sampling)
+        for name, feature in names.items()
     ]
-    engine = lane.engine(
-        width=lane.width_of("games"),  # every prompt is its own
+    engine = context.engine(
+        width=context.width_of(own_prompts=True),
         prompt_capacity=max(len(row.prompt) for row in rows),
         token_capacity=settings.max_new_tokens,
         slots=slots,
     )
-    written = {g.key: Written(g.text.strip(), g.finish) for g in engine.run(rows)}
-    if empty := [name for name, answer in written.items() if not answer.text]:
+    written = {names[g.key]: Written(g.text.strip(), g.finish) for g in engine.run(rows)}
+    if empty := [name for name, feature in names.items() if not written[feature].text]:
         raise NotWritten(
-            f"{lane.loaded.spec.id} answers nothing about {empty[0]}.",
-            where="words.describe",
+            f"{context.loaded.spec.id} answers nothing about {empty[0]}.",
+            where="describe",
             next="Choose another writer, such as a chat model.",
         )
     return written
