@@ -194,7 +194,10 @@ def test_random_features_are_drawn_with_the_baseline_and_again_where_their_bank_
     """Nothing is written by asking; the bank that is drawn again holds the same features."""
     plan, context = few_features(whole, tmp_path, controls=NO_CONTROLS | {"random_features": 2})
     patching = patching_of(plan)
-    path = path_of(patching)
+    path, selection = path_of(patching), patching.selection
+    table = whole.store.read("statistics", [selection.key])  # by which firing is matched
+    identity = selection.choice.identity
+    plan.store.commit("statistics", selection.key, table, identity=identity)
     stages, waits = plan.known(patching, ALIAS)
     assert [stage.finished for stage in stages] == [False] and not waits
     with pytest.raises(Incomplete, match="no random features of patching yet"):
