@@ -5,7 +5,6 @@ from pathlib import Path
 
 from deployments.settings import ROOT
 from pitboss.analysis.declaration import declaration
-from pitboss.experiments.patching.declaration import as_markdown
 from pitboss.experiments.patching.experiment import Patching
 from pitboss.experiments.registry import load_study, plan_of
 from pitboss.experiments.runtime.study import open_store
@@ -19,7 +18,7 @@ def shipped(name: str, results: Path) -> Patching:
 
 def test_the_plan_declares_its_family_and_what_it_can_find(tmp_path: Path) -> None:
     patching = shipped("plan", tmp_path)
-    declared = patching.declared()
+    declared, text = patching.declared().document, patching.declared().text
     assert declared["tests"] == 9_300 * 2 * 4
     assert declared["scenes"] == ["exp2/safe", "exp2/risky"]
     assert declared["outcomes"] == ["stop", "stake", "extreme", "readable"]
@@ -29,13 +28,12 @@ def test_the_plan_declares_its_family_and_what_it_can_find(tmp_path: Path) -> No
     alone = declaration(tests=74_400, trials=20, share=0.05)
     assert power["table"] == alone["table"]
     assert json.loads(json.dumps(declared)) == declared
-    text = as_markdown(declared)
     assert all(sentence in text for sentence in power["sentences"])
     assert "safe_vs_risky is significant on stopping" in text
 
 
 def test_states_are_declared_as_one_test_over_all_of_them(tmp_path: Path) -> None:
-    declared = shipped("demo", tmp_path).declared()
+    declared = shipped("demo", tmp_path).declared().document
     states = declared["power"]["exp2/states"]
     assert (states["states"], states["runs_per_arm"]) == (12, 12)
     assert declared["tests"] == declared["features"] * 3 * 4

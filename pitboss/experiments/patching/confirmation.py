@@ -204,11 +204,6 @@ class Confirmation(Experiment[ConfirmationSettings]):
         )
 
     def summary(self) -> dict[str, Any]:
-        """Features found again; None while the confirmation is not finished."""
-        if not self.plan.finished(self.patching.name):
-            return {}
-        count = None
-        if self.plan.finished(self.name):
-            found = self.store.read("findings", [self.findings().key], columns=["confirmed"])
-            count = sum(value is True for value in found["confirmed"].to_pylist())
-        return {self.named("confirmed_features"): count}
+        """Features found again."""
+        found = self.store.read("findings", [self.findings().key], columns=["confirmed"])
+        return {"confirmed_features": sum(x is True for x in found["confirmed"].to_pylist())}

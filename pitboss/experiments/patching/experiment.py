@@ -14,14 +14,14 @@ from pitboss.analysis.outcomes import OUTCOMES
 from pitboss.errors import BadInput, Incomplete
 from pitboss.experiments.patching import chunks, random_bank
 from pitboss.experiments.patching.arms import BASELINE, Chunk
-from pitboss.experiments.patching.declaration import declare
+from pitboss.experiments.patching.declaration import as_markdown, declare
 from pitboss.experiments.patching.findings import findings_unit
 from pitboss.experiments.patching.interim import InterimUnit, parts_so_far, whole
 from pitboss.experiments.patching.notes import patching_notes
 from pitboss.experiments.patching.reported import effects_shown, headline
 from pitboss.experiments.patching.settings import PatchingSettings
 from pitboss.experiments.patching.workload import patching_workload
-from pitboss.experiments.runtime.artifacts import Artifact, TableArtifact
+from pitboss.experiments.runtime.artifacts import Artifact, Declaration, TableArtifact
 from pitboss.experiments.runtime.bank_source import BankSource
 from pitboss.experiments.runtime.experiment import Experiment, Stages
 from pitboss.experiments.runtime.unit import Outcome, Unit
@@ -256,8 +256,9 @@ class Patching(Experiment[PatchingSettings]):
     def notes(self) -> Iterable[str]:
         return patching_notes(self)
 
-    def declared(self) -> dict[str, Any]:
-        return declare(self)
+    def declared(self) -> Declaration:
+        document = declare(self)
+        return Declaration(document, as_markdown(document))
 
     def shown(self, unit: Unit) -> Iterable[Artifact]:
         """The checkpoint after a chunk: each feature's stop rates under each value."""
@@ -272,4 +273,4 @@ class Patching(Experiment[PatchingSettings]):
         return effects_shown(self)
 
     def summary(self) -> dict[str, Any]:
-        return headline(self) if self.plan.finished(self.name) else {}
+        return headline(self)
