@@ -32,6 +32,15 @@ class _StudyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1 takes off, on, yes and no for truth values; a study means the words, as YAML 1.2 does.
+_StudyLoader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in known if tag != "tag:yaml.org,2002:bool"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StudyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
 # YAML 1.1 takes 1e-3 for text because it lacks a point; a study means the number.
 _StudyLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",

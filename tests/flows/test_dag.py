@@ -1,19 +1,21 @@
 """A campaign's order: what waits for what, and what a failure stops."""
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.logging import disable_run_logger
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, Scheduled, State
 
-from flows.orchestrate import require_pools
 from flows.dag import MAX_RESTARTS, Failure, run_in_order
-from flows.parts import Part, after_effects, until_patching
+from flows.orchestrate import require_pools
+from flows.parts import Part, parts_of
 from pitboss.errors import BadInput
-from pitboss.studies.loading import load_study
+from pitboss.experiments.registry import load_study, parse_study
 from pitboss.studies.model import Study
 from tasks.lane import LEFT
 from tasks.study import ROOT
@@ -61,18 +63,38 @@ def conduct(parts: list[Part], floor: Floor) -> list[Failure]:
         return run_in_order(parts, floor, every=0)
 
 
+POOLS = ["gpu-0", "gpu-1"]
+AFTER = ("confirmation", "words", "clamped")
+
+
+def demo(**changes: Any) -> Study:
+    """The demo study with some experiments changed, or left out where they are None."""
+    made = yaml.safe_load((ROOT / "studies" / "demo.yaml").read_text(encoding="utf-8"))
+    for name, fields in changes.items():
+        if fields is None:
+            del made["experiments"][name]
+        else:
+            made["experiments"].setdefault(name, {}).update(fields)
+    return parse_study(made)
+
+
+def until_patching() -> list[Part]:
+    """The demo's parts without those that read the patching's effects."""
+    return [part for part in parts_of(demo(screening=None), POOLS) if part.experiment not in AFTER]
+
+
 def demo_parts() -> list[Part]:
-    return until_patching(load_study(ROOT / "studies" / "demo.yaml"))
+    return until_patching()
 
 
 def test_parts_run_at_once_unless_they_need_another() -> None:
     floor = Floor(lambda part: Completed())
     assert conduct(demo_parts(), floor) == []
-    assert floor.log[:3] == ["start games llama", "start games gemma", "start pathway"]
+    assert set(floor.log[:3]) == {"start games llama", "start games gemma", "start pathway"}
     for before, after in [
-        ("end games llama", "start features llama"),
-        ("end features llama", "start patching 1/2"),
-        ("end features llama", "start patching 2/2"),
+        ("end games llama", "start features"),
+        ("end features", "start patching 1/2"),
+        ("end features", "start patching 2/2"),
     ]:
         assert floor.log.index(before) < floor.log.index(after)
     assert floor.log.index("start patching 2/2") < floor.log.index("end patching 1/2")
@@ -87,27 +109,29 @@ def test_a_failure_stops_what_needs_it_and_nothing_else() -> None:
     assert "games llama on gpu-0: Failed, BadInput: no" in map(str, failures)
     assert {failure.part.name for failure in failures} == {
         "games llama",
-        "features llama",
+        "features",
         "patching 1/2",
         "patching 2/2",
     }
     assert {"end games gemma", "end pathway"} <= set(floor.log)
-    assert "start features llama" not in floor.log
+    assert "start features" not in floor.log
 
 
-def test_patching_waits_for_its_lanes_but_needs_only_its_features() -> None:
+def test_patching_waits_for_its_pools_but_needs_only_its_features() -> None:
     def ends(part: Part) -> State:
         return Failed(message="no") if part.name == "games gemma" else Completed()
 
-    floor = Floor(ends)
-    assert [failure.part.name for failure in conduct(demo_parts(), floor)] == ["games gemma"]
-    for before in ("end pathway", "end features llama"):
-        assert floor.log.index(before) < floor.log.index("start patching 1/2")
-    assert floor.log.index("end games gemma") < floor.log.index("start patching 2/2")
+    floor, parts = Floor(ends), demo_parts()
+    assert [failure.part.name for failure in conduct(parts, floor)] == ["games gemma"]
+    for part in parts:
+        if not part.elastic:
+            shard = POOLS.index(part.pool) + 1
+            start = floor.log.index(f"start patching {shard}/2")
+            assert floor.log.index(f"end {part.name}") < start
     assert {"end patching 1/2", "end patching 2/2"} <= set(floor.log)
 
 
-def test_a_lane_of_patching_joins_when_its_own_pool_has_nothing_else_left() -> None:
+def test_a_worker_joins_patching_when_its_own_pool_has_nothing_else_left() -> None:
     states = iter([*[Running()] * 20, *[Completed()] * 20])
 
     def ends(part: Part) -> State:
@@ -119,34 +143,17 @@ def test_a_lane_of_patching_joins_when_its_own_pool_has_nothing_else_left() -> N
     assert "start patching 2/2" not in floor.log  # its work was done before its pool was free
 
 
-def plain() -> Study:
-    """The demo without what is asked after its effects, words and screening excepted."""
-    study = load_study(ROOT / "studies" / "demo.yaml")
-    patching = study.patching.model_copy(update={"confirmation": None})
-    return study.model_copy(update={"patching": patching, "persistent": None})
+def test_a_screening_is_waited_for_only_where_patching_confirms_what_it_finds() -> None:
+    beside = {part.name: part for part in parts_of(demo(), POOLS)}
+    assert beside["screening"].needs == ("features",)
+    assert "screening" not in beside["patching 1/2"].needs
 
-
-def screening_first() -> Study:
-    study = plain()
-    patching = study.patching.model_copy(update={"screen": True, "confirm": 20})
-    return study.model_copy(update={"patching": patching})
-
-
-def test_a_screening_comes_beside_the_words_unless_patching_confirms_what_it_finds() -> None:
-    study = plain()
-    assert "screening" not in {part.name for part in until_patching(study)}
-    last = after_effects(study)
-    assert [(part.name, part.pool) for part in last] == [("words", "gpu-0"), ("screening", "gpu-1")]
-    floor = Floor(lambda part: Completed())
-    assert conduct(last, floor) == []
-    assert floor.log[:2] == ["start words", "start screening"]
-
-    first = until_patching(screening_first())
-    assert [part.name for part in after_effects(screening_first())] == ["words"]
+    first = parts_of(demo(patching={"bank": "screening", "confirm": 20}), POOLS)
+    first = [part for part in first if part.experiment not in AFTER]
     floor = Floor(lambda part: Completed())
     assert conduct(first, floor) == []
     for before, after in [
-        ("end features llama", "start screening"),
+        ("end features", "start screening"),
         ("end screening", "start patching 1/2"),
         ("end screening", "start patching 2/2"),
     ]:
@@ -156,42 +163,37 @@ def test_a_screening_comes_beside_the_words_unless_patching_confirms_what_it_fin
     assert failed == {"screening", "patching 1/2", "patching 2/2"}
 
 
-def test_a_screening_without_a_pool_of_its_own_takes_the_first_of_patching() -> None:
-    study = plain()
-    floor = study.floor.model_copy(update={"screening": None, "patching": ["gpu-7", "gpu-1"]})
-    assert after_effects(study.model_copy(update={"floor": floor}))[-1].pool == "gpu-7"
-    without = study.model_copy(update={"screening": None})
-    assert [part.name for part in after_effects(without)] == ["words"]
+def test_what_reads_effects_waits_for_all_of_patching_and_is_shared_where_it_can_be() -> None:
+    parts = parts_of(demo(), POOLS)
+    patching = {part.name for part in parts if part.experiment == "patching"}
+    for name, shared in (("confirmation", True), ("words", False), ("clamped", True)):
+        mine = [part for part in parts if part.experiment == name]
+        assert [part.elastic for part in mine] == [shared] * (2 if shared else 1)
+        assert all(set(part.needs) == patching for part in mine)
 
 
-def test_what_was_found_is_asked_again_by_all_lanes_of_patching() -> None:
-    study = load_study(ROOT / "studies" / "demo.yaml")
-    floor = study.floor.model_copy(update={"patching": ["gpu-2", "gpu-5"]})
-    parts = after_effects(study.model_copy(update={"floor": floor}))
-    asked = [(p.pool, p.elastic) for p in parts if p.flow == "confirmation"]
-    assert asked == [("gpu-2", True), ("gpu-5", True)]
-
-
-def test_games_under_patches_that_stay_share_the_patching_lanes_or_their_own() -> None:
-    study = load_study(ROOT / "studies" / "demo.yaml")
-    floor = study.floor.model_copy(update={"patching": ["gpu-7", "gpu-1"]})
-    parts = after_effects(study.model_copy(update={"floor": floor}))
-    held = [part for part in parts if part.flow == "persistent"]
-    assert [(part.pool, part.parameters, part.elastic) for part in held] == [
-        ("gpu-7", {"shard": 0, "shards": 2}, True),
-        ("gpu-1", {"shard": 1, "shards": 2}, True),
-    ]
-    floor = floor.model_copy(update={"persistent": ["gpu-3"]})
-    parts = after_effects(study.model_copy(update={"floor": floor}))
-    assert [part.pool for part in parts if part.flow == "persistent"] == ["gpu-3"]
+def test_two_patched_models_are_two_experiments_that_wait_for_their_own_features() -> None:
+    study = demo(
+        **{
+            "features-gemma": {"kind": "selection", "model": "gemma", "games": "games",
+                               "layers": "0-2"},
+            "patch-gemma": {"kind": "patching", "bank": "features-gemma"},
+        }
+    )  # fmt: skip
+    parts = {part.name: part for part in parts_of(study, POOLS)}
+    assert parts["features-gemma"].needs == ("games gemma",)
+    assert parts["features"].needs == ("games llama",)
+    assert parts["patch-gemma 1/2"].needs == ("features-gemma",)
+    assert parts["patch-gemma 1/2"].flow == "patching"
+    assert parts["patch-gemma 1/2"].parameters["experiment"] == "patch-gemma"
 
 
 def test_a_part_that_can_never_start_holds_up_nobody() -> None:
     parts = [
-        Part("broken", "games", "gpu-0"),
-        Part("lost", "features", "gpu-0", needs=("broken",)),
-        Part("fine", "games", "gpu-1"),
-        Part("last", "patching", "gpu-1", needs=("fine",), after=("lost",)),
+        Part("broken", "broken", "games", "gpu-0"),
+        Part("lost", "lost", "features", "gpu-0", needs=("broken",)),
+        Part("fine", "fine", "games", "gpu-1"),
+        Part("last", "last", "patching", "gpu-1", needs=("fine",), after=("lost",)),
     ]
     floor = Floor(lambda part: Failed(message="no") if part.name == "broken" else Completed())
     assert {failure.part.name for failure in conduct(parts, floor)} == {"broken", "lost"}
@@ -199,7 +201,10 @@ def test_a_part_that_can_never_start_holds_up_nobody() -> None:
 
 
 def lanes(count: int) -> list[Part]:
-    return [Part(f"patching {n + 1}", "patching", f"gpu-{n}", elastic=True) for n in range(count)]
+    return [
+        Part(f"patching {n + 1}", "patch", "patching", f"gpu-{n}", elastic=True)
+        for n in range(count)
+    ]
 
 
 def left() -> State:
@@ -250,7 +255,7 @@ def test_a_run_that_waits_for_a_worker_is_withdrawn_when_all_chunks_are_finished
     assert floor.log[-2:] == ["withdraw patching 2", "end patching 2"]
 
 
-@pytest.mark.parametrize("part", [Part("games", "games", "gpu-0"), lanes(1)[0]])
+@pytest.mark.parametrize("part", [Part("games", "games", "games", "gpu-0"), lanes(1)[0]])
 def test_a_part_whose_process_dies_is_started_again_but_not_for_ever(part: Part) -> None:
     floor = Floor(lambda part: Crashed(message="exit code -9"))
     [failure] = conduct([part], floor)
@@ -262,23 +267,31 @@ def test_a_crash_that_is_resumed_at_once_is_none() -> None:
     """The reconciler sets a dead run to Crashed, then to AwaitingRetry."""
     states = iter([Crashed(), Scheduled(name="AwaitingRetry"), Crashed(), Running(), Completed()])
     floor = Floor(lambda part: next(states))
-    assert conduct([Part("games", "games", "gpu-0")], floor) == []
+    assert conduct([Part("games", "games", "games", "gpu-0")], floor) == []
     assert len([line for line in floor.log if line.startswith("start")]) == 1
 
 
+@pytest.mark.parametrize("pools", [["gpu-0"], POOLS, [f"gpu-{n}" for n in range(8)]])
 @pytest.mark.parametrize("study", ["demo", "plan"])
-def test_every_part_names_a_deployment_of_the_studys_floor(study: str) -> None:
+def test_every_part_names_a_deployment_of_the_floor(study: str, pools: list[str]) -> None:
     settings = load_study(ROOT / "studies" / f"{study}.yaml")
-    parts = [*until_patching(settings), *after_effects(settings)]
+    if study == "plan" and len(pools) < 8:
+        with pytest.raises(BadInput, match="gpu-"):  # it names pools, which are not there
+            parts_of(settings, pools)
+        return
+    parts = parts_of(settings, pools)
     assert len({part.name for part in parts}) == len(parts)
-    assert {part.deployment.split("/")[1] for part in parts} <= {f"gpu-{n}" for n in range(8)}
-    shards = [part.parameters for part in parts if part.flow == "patching"]
+    assert {part.deployment.split("/")[1] for part in parts} <= set(pools)
+    shards = [part.parameters for part in parts if part.experiment == "patching"]
     assert sorted(each["shard"] for each in shards) == list(range(len(shards)))
     assert {each["shards"] for each in shards} == {len(shards)}
 
 
 def test_a_pool_that_is_not_there_is_refused_by_name(prefect_api: object) -> None:
-    parts = [Part("games x", "games", "gpu-77"), Part("words", "words", "gpu-77")]
+    parts = [
+        Part("games x", "games", "games", "gpu-77"),
+        Part("words", "words", "words", "gpu-77"),
+    ]
     with get_client(sync_client=True) as client, pytest.raises(BadInput) as refused:
         require_pools(client, parts)
     message = str(refused.value)
