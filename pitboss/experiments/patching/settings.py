@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.scenes import STATES
-from pitboss.studies.experiment import ExperimentSettings, Name, Problem, Reads
+from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Problem, Reads
 from pitboss.studies.fields import Count, ReaderName, ScenePrompt, Section, Top, unique
 from pitboss.studies.sampling import Sampling
 
@@ -99,6 +99,7 @@ class PatchingSettings(ExperimentSettings):
     number: ClassVar[str] = "Exp2"
     makes: ClassVar[tuple[str, ...]] = ("effects",)
     elastic: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("trials")
 
     kind: Literal["patching"]
 
@@ -223,6 +224,7 @@ class ConfirmationSettings(ExperimentSettings):
     number: ClassVar[str] = "Exp2"
     makes: ClassVar[tuple[str, ...]] = ("confirmation",)
     elastic: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("trials")
 
     kind: Literal["confirmation"]
 

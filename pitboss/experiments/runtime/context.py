@@ -11,8 +11,8 @@ from pitboss.engine import Engine, Sampling
 from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_bytes
 from pitboss.engine.pressure import Pressure, model_to_device
 from pitboss.errors import BadInput
-from pitboss.floor.guard import Footprint, Thresholds, admit
-from pitboss.floor.watcher import Watcher, nvml_headroom
+from pitboss.floor.memory.guard import Footprint, Thresholds, admit
+from pitboss.floor.memory.watcher import Watcher, nvml_headroom
 from pitboss.games.prompts import render
 from pitboss.models.checks import (
     Check,
