@@ -1,4 +1,4 @@
-"""Tables of whole games under a patch that stays, and of what the patch does to them."""
+"""Tables of whole games with a clamped feature, and of what the patch does to them."""
 
 import pyarrow as pa
 

@@ -21,7 +21,7 @@ from pitboss.experiments.runtime.artifacts import Artifact, FigureArtifact, Tabl
 from pitboss.experiments.runtime.experiment import Experiment, Stages
 from pitboss.experiments.runtime.identity import model_identity, play_identity, prompts_identity
 from pitboss.experiments.runtime.unit import Outcome, Unit
-from pitboss.report.persistent import persistent_figure
+from pitboss.report.clamped_games import clamped_figure
 from pitboss.store import Store
 from pitboss.studies.workload import (
     Shape,
@@ -236,7 +236,7 @@ class ClampedGames(Experiment[ClampedGamesSettings]):
             rest=part.path,
         )
         caption = "What a clamped feature does to bankruptcy"
-        yield FigureArtifact(self.named("persistent"), persistent_figure(table), caption)
+        yield FigureArtifact(self.named("persistent"), clamped_figure(table), caption)
         yield TableArtifact(
             f"{self.name}-controls",
             self.store.read_json(self.counts)["significant"],
