@@ -32,10 +32,14 @@ class Reference(NamedTuple):
     product: str
 
 
-class Problem(NamedTuple):
-    """What is wrong with a study as a whole: where, as keys of the file, and a sentence."""
+Place = tuple[int | str, ...]
+"""Keys of a study file, from the top down, with the numbers of items of lists."""
 
-    place: tuple[str, ...]
+
+class Problem(NamedTuple):
+    """What is wrong with a study: where, and a sentence without its full stop."""
+
+    place: Place
     what: str
 
 
