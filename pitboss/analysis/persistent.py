@@ -22,7 +22,7 @@ from pitboss.analysis.irrationality import mean_irrationality
 from pitboss.analysis.paired import Differences, paired_means, paired_shares
 from pitboss.analysis.proportions import rate, wilson
 from pitboss.errors import BadInput, Incomplete
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 from pitboss.store.schemas_persistent import MEASURES
 
 ARM = ["role", "layer", "feature", "arm"]

@@ -29,19 +29,19 @@ def status_view(status: Status) -> RenderableType:
         f"\n{status.path}",
     )
     parts: list[RenderableType] = [head, table([_step_row(step) for step in status.steps])]
-    if status.state != "complete" and status.lanes:
+    if status.state != "complete" and status.workers:
         rows = [
             {
-                "lane": lane.lane,
-                "at": lane.experiment,
-                "parts": lane.parts,
-                "rows": lane.rows,
-                "rows/s": lane.rate,
-                "last part": f"{duration(lane.quiet)} ago",
+                "worker": worker.worker,
+                "at": worker.experiment,
+                "parts": worker.parts,
+                "rows": worker.rows,
+                "rows/s": worker.rate,
+                "last part": f"{duration(worker.quiet)} ago",
             }
-            for lane in status.lanes
+            for worker in status.workers
         ]
-        parts.append(table(rows, "Lanes"))
+        parts.append(table(rows, "Workers"))
     if status.working_on:
         parts.append(Text(f"Being worked on: {', '.join(status.working_on)}"))
     parts += [Text(problem, style="red") for problem in status.problems]

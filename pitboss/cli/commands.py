@@ -1,7 +1,6 @@
-"""What each command answers: a view for people, data for machines, an exit status."""
+"""Commands that look at studies that were run."""
 
 from argparse import Namespace
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -16,29 +15,10 @@ from pitboss.api.card_view import card_view
 from pitboss.api.export import exported
 from pitboss.api.results import Results
 from pitboss.api.tables import duration, table
+from pitboss.cli.answer import NOT_SO, Answer
 from pitboss.errors import BadInput, Incomplete
 from pitboss.store import KINDS, schema_docs
 from pitboss.store.columns import Kind
-
-NOT_SO = 3
-"""Exit status of "not complete" and "not comparable"."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command answers.
-
-    Attributes:
-        view: For a terminal.
-        data: The same for --json.
-        status: Exit status.
-        raw: Bytes to write instead of either.
-    """
-
-    view: RenderableType
-    data: Any
-    status: int = 0
-    raw: bytes | None = None
 
 
 def status(asked: Namespace) -> Answer:

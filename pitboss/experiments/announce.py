@@ -10,6 +10,8 @@ from pitboss.store.identity import digest
 from pitboss.studies.model import Study
 from pitboss.studies.workload import Workload
 
+ANNOUNCEMENT, DECLARATION = "announcement.md", "declaration.json"
+
 
 @dataclass(frozen=True)
 class Announcement:
@@ -137,6 +139,17 @@ def _quality(study: Study) -> Iterator[str]:
         "the token limit before one (study file, quality). Of patched experiments the unpatched "
         "runs are judged: what a patch does to responses is a finding."
     )
+
+
+def write_announcement(plan: Plan, announced: Announcement | None = None) -> str:
+    """Write announcement.md and what each experiment declares; returns the text of the former."""
+    text = (announced or announce(plan)).as_markdown()
+    for experiment in plan:
+        if declared := experiment.declared():
+            plan.store.write_json(experiment.file(DECLARATION), declared.document)
+            text += f"\n{declared.text}"
+    plan.store.write_bytes(ANNOUNCEMENT, text.encode())
+    return text
 
 
 def byte_size(count: int) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 import psutil
 
 from pitboss.errors import BadInput
-from pitboss.experiments.selection.experiment import imported_table
+from pitboss.experiments.announce import announce
+from pitboss.experiments.runtime.plan import Plan
 from pitboss.models.catalogue import LAB_DIR, ModelSpec, SaeRelease, sae_release
 from pitboss.models.checks import Check, check_disk, require
 from pitboss.models.hub import require_reachable
-from pitboss.studies.announce import announce
 from pitboss.studies.model import Study
 
 # The announcement's bound supposes that every game lasts 100 rounds and every answer is retried;
@@ -19,22 +19,23 @@ _DISK_LEAST = 200_000_000
 _BYTES = {"float32": 4, "bfloat16": 2}
 
 
-def preflight(study: Study, results: Path) -> list[Check]:
+def preflight(plan: Plan, results: Path) -> list[Check]:
     """Check that a study can be carried out on this machine.
 
     Args:
         results: Folder of all results.
 
     Raises:
-        BadInput: Weights or SAEs are neither here nor within reach, an imported table does not fit,
-            or disk or memory is short.
+        BadInput: Weights or SAEs are neither here nor within reach, an experiment's own files do
+            not fit, or disk or memory is short.
     """
+    study = plan.study
     for alias, choice in study.models.items():
         _weights(study.spec(alias))
         _saes(sae_release(choice.sae))
-    for alias in study.features.models:
-        imported_table(study, alias)
-    needed = max(_DISK_LEAST, int(_DISK_SHARE * announce(study).bytes))
+    for experiment in plan:
+        experiment.preflight()
+    needed = max(_DISK_LEAST, int(_DISK_SHARE * announce(plan).bytes))
     checks = [check_disk(results, needed), _memory(study)]
     require(checks)
     return checks

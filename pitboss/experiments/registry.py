@@ -83,7 +83,9 @@ def parse_study(settings: Mapping[str, Any], *, where: str = "study settings") -
     return loading.parse_study(settings, Study, where=where)
 
 
-def plan_of(study: model.Study, store: Store, secrets: Mapping[str, str] | None = None) -> Plan:
+def plan_of(
+    study: model.Study, store: Store | None, secrets: Mapping[str, str] | None = None
+) -> Plan:
     """A study's experiments, bound to its store."""
     kinds = {settings.kind for settings in study.experiments.values()}
     return Plan(study, store, {kind: experiment_class(kind) for kind in kinds}, secrets)

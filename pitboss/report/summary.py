@@ -50,13 +50,18 @@ class Expected:
 
 
 def summarize(
-    store: Store, expected: Iterable[Expected], *, extra: Mapping[str, Any] | None = None
+    store: Store,
+    expected: Iterable[Expected],
+    waiting: Sequence[str] = (),
+    *,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compares what should exist with what does.
 
     Args:
         store: The study.
         expected: What each step must have left behind.
+        waiting: Why further steps are not known yet, one sentence each.
         extra: More to say in the summary, under its own keys.
 
     Returns:
@@ -67,7 +72,7 @@ def summarize(
         "finished" (epoch seconds) and null without them; rows_per_second divides the rows by it,
         or by lane_seconds. A step with responses says of each arm how many are "new_texts".
     """
-    problems: list[str] = []
+    problems = list(waiting)
     shortfalls: list[str] = []
     warnings: list[str] = []
     grouped: dict[str, list[tuple[dict[str, Any], list[Record]]]] = {}
@@ -90,14 +95,18 @@ def summarize(
 
 
 def write_summary(
-    store: Store, expected: Iterable[Expected], *, extra: Mapping[str, Any] | None = None
+    store: Store,
+    expected: Iterable[Expected],
+    waiting: Sequence[str] = (),
+    *,
+    extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes summary.json, then fails if anything is missing or too much.
 
     Raises:
         Incomplete: Counts differ from what is expected; the summary is written all the same.
     """
-    summary = summarize(store, expected, extra=extra)
+    summary = summarize(store, expected, waiting, extra=extra)
     path = store.write_json(SUMMARY, summary)
     if not summary["complete"]:
         problems = summary["problems"]

@@ -134,19 +134,23 @@ def control_rows(controls: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*rows, {**same, "rate": "responses that changed"}] if own["runs"] else rows
 
 
-def leading_features(ranking: pd.DataFrame, top: int = 100) -> list[dict[str, Any]]:
+def leading_features(
+    ranking: pd.DataFrame, top: int = 100, contrasted: tuple[str, str] | None = ("safe", "risky")
+) -> list[dict[str, Any]]:
     """The features that lead a screening, readable.
 
     Args:
         ranking: Rows of the kind `ranking`, in their order.
         top: Rows at most.
+        contrasted: The two values of the contrast; None where there is none.
     """
+    contrast = " − ".join(contrasted or ("contrast",))
     return [
         {
             "rank": int(row.rank),
             "layer": int(row.layer),
             "feature": int(row.feature),
-            "safe − risky": None if pd.isna(row.contrast) else f"{row.contrast:+.3f}",
+            contrast: None if pd.isna(row.contrast) else f"{row.contrast:+.3f}",
             "in": row.contrast_prompt,
             "shift": f"{row.shift:+.3f}",
             "under": f"{row.prompt}, {row.value_name}",

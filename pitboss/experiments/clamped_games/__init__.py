@@ -1,1 +1,1 @@
-"""Exp5: whole games under a patch that stays."""
+"""Exp5: what a feature does that is held at one value through whole games."""

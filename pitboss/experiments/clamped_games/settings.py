@@ -1,4 +1,4 @@
-"""Exp5 in a study file: features that stay patched through whole games."""
+"""Exp5 in a study file: features that are held at one value through whole games."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
-from pitboss.studies.experiment import ExperimentSettings, Name, Reads
+from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Reads
 from pitboss.studies.fields import (
     ConditionKeys,
     Count,
@@ -17,14 +17,18 @@ from pitboss.studies.fields import (
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
 
+POSITIONS: Literal["prompt_last_and_generated"] = "prompt_last_and_generated"
+"""Where a clamped feature is patched, round after round."""
+
 
 class ClampedGamesSettings(ExperimentSettings):
-    """Exp5: what a patch does that stays in place through a whole game."""
+    """Exp5: what a feature does that is held at one value through a whole game."""
 
-    flow: ClassVar[str] = "clamped-games"
+    flow: ClassVar[str] = "clamped_games"
     number: ClassVar[str] = "Exp5"
     elastic: ClassVar[bool] = True
     own_prompts: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("persistent")
 
     kind: Literal["clamped_games"]
 
@@ -41,7 +45,7 @@ class ClampedGamesSettings(ExperimentSettings):
     values: Annotated[
         list[Literal["safe", "risky"]], Field(min_length=1), AfterValidator(unique)
     ] = ["safe", "risky"]
-    """Values a feature is held at, as in the patching section. The same games are also played
+    """Values a feature is held at, as in patching. The same games are also played
     without a patch, once for all features."""
 
     controls: Annotated[int, Field(ge=0)] = 10
@@ -68,7 +72,7 @@ class ClampedGamesSettings(ExperimentSettings):
     """How responses are read."""
 
     full_response: bool = False
-    """Let responses go on after their decision is certain, as in the games section."""
+    """Let responses go on after their decision is certain, as in the games."""
 
     chunk: Annotated[int, Field(ge=1, le=100)] = 4
     """Features of one layer whose games are played and stored as one unit."""

@@ -33,6 +33,7 @@ class Games(Experiment[GamesSettings]):
     """Slot machine games of each model in the conditions that the study names."""
 
     judged: ClassVar[str | None] = "decisions"
+    results_task: ClassVar[str] = "game outcomes"
 
     def stages(self, model: str) -> Stages:
         yield self.batches(model)

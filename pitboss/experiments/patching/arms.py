@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pitboss.analysis.effects import CONFIRMATION, DISCOVERY
-from pitboss.engine import Patch
+from pitboss.experiments.patching.settings import PatchingSettings
 from pitboss.games.prompts import Prompt
 from pitboss.games.scenes import scene, scene_of, state_names
-from pitboss.saes.bank import FeatureBank
-from pitboss.studies.model import Patching
+
+if TYPE_CHECKING:
+    from pitboss.engine import Patch
+    from pitboss.saes.bank import FeatureBank
 
 BASELINE = "baseline"
 
@@ -22,7 +24,7 @@ class Asked(NamedTuple):
     trials: range
 
 
-def asked(settings: Patching) -> list[Asked]:
+def asked(settings: PatchingSettings) -> list[Asked]:
     """The prompts of the discovery: the fixed scenes, then the first states of the set."""
     fixed = [Asked(scene(name), range(settings.trials)) for name in settings.prompts]
     states = settings.states
@@ -45,7 +47,7 @@ class Arm:
 
     asked: Asked
     name: str
-    patch: Patch | None
+    patch: "Patch | None"
     role: str
     feature: tuple[int, int | None] | None = None
     matched: str | None = None
@@ -105,7 +107,7 @@ class Chunk:
 
     role: str
     prompts: tuple[Asked, ...]
-    bank: FeatureBank | None = None
+    bank: "FeatureBank | None" = None
     matched: tuple[str | None, ...] = ()
     phase: str = DISCOVERY
     stopped: frozenset[tuple[int, int, str]] = frozenset()
@@ -131,7 +133,7 @@ class Chunk:
                 yield i
 
 
-def arms(chunk: Chunk, patches: dict[int, dict[str, Patch]]) -> Iterator[Arm]:
+def arms(chunk: Chunk, patches: "dict[int, dict[str, Patch]]") -> Iterator[Arm]:
     """Every arm of a chunk.
 
     Args:
@@ -148,20 +150,3 @@ def arms(chunk: Chunk, patches: dict[int, dict[str, Patch]]) -> Iterator[Arm]:
             for name, patch in of_feature.items():
                 matched = chunk.matched[i] if chunk.matched else None
                 yield Arm(prompt, name, patch, chunk.role, named, matched, chunk.phase)
-
-
-def bank_patch(bank: FeatureBank, i: int, value: float | None, settings: Patching) -> Patch:
-    """The patch that sets a bank's i-th feature to a value (None: to its own)."""
-    return Patch(
-        layer=int(bank.layer[i]),
-        feature=int(bank.feature[i]),
-        enc=bank.enc[i],
-        shift=float(bank.shift[i]),
-        scale=float(bank.scale[i]),
-        bias=float(bank.bias[i]),
-        threshold=float(bank.threshold[i]),
-        dec=bank.dec[i],
-        value=value,
-        mode=settings.mode,
-        positions=settings.positions,
-    )

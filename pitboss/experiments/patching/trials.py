@@ -3,16 +3,60 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from pitboss.engine import Generation, Row
+from pitboss.engine import Generation, Patch, Row
 from pitboss.errors import Mismatch
-from pitboss.experiments.patching.arms import Arm, Asked
-from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.patching.arms import BASELINE, Arm, Asked, Chunk, arms
+from pitboss.experiments.patching.controls import patches_of
+from pitboss.experiments.patching.settings import PatchingSettings
+from pitboss.experiments.runtime.context import ModelContext
 from pitboss.experiments.runtime.play import reading_columns
+from pitboss.experiments.runtime.unit import Outcome
 from pitboss.games.reading import reader
 from pitboss.games.scenes import SHARED_PROMPTS
+from pitboss.saes.loading import Gate
 
 Runs: TypeAlias = Mapping[str, tuple[Arm, int]]
 """Key of a run -> its arm and the number of its trial."""
+
+
+def run_chunk(
+    context: ModelContext,
+    settings: PatchingSettings,
+    gate: Gate,
+    chunk: Chunk,
+    slots: int | None = None,
+) -> Outcome:
+    """Generate and read all runs of one chunk or of the baseline.
+
+    Args:
+        gate: Activation threshold of the SAEs, which every mode but delta needs whole.
+        slots: The most that is in flight at once; changes no result.
+
+    Raises:
+        Mismatch: A feature patched to its own value changed a response.
+    """
+    bank, alias = chunk.bank, context.alias
+    patches: dict[int, dict[str, Patch]] = (
+        {} if bank is None else patches_of(chunk.role, bank, settings, context.study.seed)
+    )
+    wanted = [(arm, trial) for arm in arms(chunk, patches) for trial in arm.asked.trials]
+    by_key = {arm.key(alias, trial): (arm, trial) for arm, trial in wanted}
+    unpatched: Runs = {}
+    if chunk.role == "own_value":  # drawn beside it, so that a difference shows before days of work
+        plain = arms(Chunk(BASELINE, chunk.prompts, phase=chunk.phase), {})
+        unpatched = {a.key(alias, t): (a, t) for a in plain for t in a.asked.trials}
+    runs = {**by_key, **unpatched}
+    generations = _generate(context, settings, gate, runs, chunk.prompts, slots)
+    if unpatched:
+        generations = own_values(generations, by_key, unpatched)
+    return Outcome(
+        {"trials": [_columns(context, settings, *by_key[g.key], g) for g in generations]},
+        {
+            "slots": slots or context.width_of(own_prompts=False),
+            "device": str(context.loaded.device),
+            "tokens": sum(len(g.tokens) for g in generations),
+        },
+    )
 
 
 def own_values(generations: list[Generation], own: Runs, unpatched: Runs) -> list[Generation]:
@@ -44,27 +88,27 @@ def _require_same(own: Generation, plain: Generation) -> None:
     )
 
 
-def generate(
-    lane: Lane,
+def _generate(
+    context: ModelContext,
+    settings: PatchingSettings,
+    gate: Gate,
     by_key: Runs,
     prompts: tuple[Asked, ...],
     slots: int | None,
 ) -> list[Generation]:
-    """Answer every run, in any order; `prompts` are all those that the study patches."""
-    settings = lane.study.patching
-    sampling = lane.sampling(settings.sampling)
+    """Answer every run, in any order; `prompts` are all those that the chunk asks."""
+    sampling = context.sampling(settings.sampling)
     read = reader(settings.reader)
     # Every unit is given room for the same prompts, so that one engine serves them all.
-    tokens = {a.prompt.name: tuple(lane.loaded.encode(a.prompt.text)) for a in prompts}
+    tokens = {a.prompt.name: tuple(context.loaded.encode(a.prompt.text)) for a in prompts}
     modes = {arm.patch.mode for arm, _ in by_key.values() if arm.patch is not None}
     layers = {arm.patch.layer for arm, _ in by_key.values() if arm.patch is not None}
-    gate = lane.study.features.gate
-    engine = lane.engine(
+    engine = context.engine(
         prompt_capacity=max(map(len, tokens.values())),
         token_capacity=sampling.max_new_tokens,
         slots=slots,
         prefixes=min(len(tokens), SHARED_PROMPTS),
-        saes={layer: lane.sae(layer, gate) for layer in layers} if modes - {"delta"} else None,
+        saes={layer: context.sae(layer, gate) for layer in layers} if modes - {"delta"} else None,
     )
     rows = [
         Row(
@@ -80,16 +124,21 @@ def generate(
     return engine.run(rows)
 
 
-def trial_columns(lane: Lane, arm: Arm, trial: int, generation: Generation) -> dict[str, Any]:
+def _columns(
+    context: ModelContext,
+    settings: PatchingSettings,
+    arm: Arm,
+    trial: int,
+    generation: Generation,
+) -> dict[str, Any]:
     """A run as it is stored, its response read."""
-    settings = lane.study.patching
     reading = reader(settings.reader).read(generation.text, arm.prompt.menu, generation.finish)
     return {
         "key": generation.key,
-        "model": lane.loaded.spec.id,
+        "model": context.loaded.spec.id,
         **arm.columns(),
         "trial": trial,
-        "seed": lane.study.seed,
+        "seed": context.study.seed,
         "noise": arm.noise(trial),
         "response": generation.text,
         "n_tokens": len(generation.tokens),

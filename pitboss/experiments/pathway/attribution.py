@@ -7,7 +7,6 @@ feature adds to the log odds, to first order. What it adds exactly is computed b
 with the feature set to 0.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,61 +18,35 @@ from pitboss.engine.architecture import architecture
 from pitboss.engine.forward import cap
 from pitboss.engine.pressure import model_to_device
 from pitboss.engine.screening import Screen
+from pitboss.experiments.pathway.settings import ATTRIBUTION_WIDTH, PathwaySettings
 from pitboss.experiments.runtime.choices import BET, STOP, choice_tokens
-from pitboss.experiments.runtime.context import Lane
-from pitboss.experiments.runtime.identity import model_identity, prompts_identity, sae_identity
-from pitboss.experiments.runtime.unit import Unit
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.runtime.unit import Outcome
 from pitboss.games.prompts import render
 from pitboss.models.hooks import block_outputs
 from pitboss.models.loading import LoadedModel
-from pitboss.store import PartRef, Store, table_of
-from pitboss.studies.model import Study
-
-WIDTH = 256
-"""Rows of every matrix product: a scene has some hundred active features in a layer."""
+from pitboss.saes.loading import Gate
 
 
-def unit(study: Study) -> Unit | None:
-    """The attribution of the pathway's scenes; None where it names none."""
-    settings = study.pathway
-    if not settings.scenes:
-        return None
-    model = model_identity(study, settings.model)
-    model.pop("precision", None)  # the plain model's gradients, and exact changes
-    return Unit(
-        experiment="pathway",
-        kind="attribution",
-        slug=f"{settings.model}/attribution",
-        identity={
-            **model,
-            "width": WIDTH,
-            "prompts": prompts_identity(settings.scenes),
-            "saes": [
-                sae_identity(study, settings.model, layer, settings.gate)
-                for layer in settings.layers
-            ],
-        },
-        rows=None,
-    )
+def attribute(context: ModelContext, settings: PathwaySettings) -> Outcome:
+    """Attribute each scene's decision to the features active in it.
 
-
-def run(lane: Lane, store: Store, work: Unit, slots: int | None = None) -> PartRef:
-    """Attribute each scene's decision to the features active in it, and commit.
+    Returns:
+        Rows of the kind `attribution`.
 
     Raises:
         BadInput: A scene's first token makes no decision.
     """
-    if done := work.ref(store):
-        return done
-    began, settings, loaded = time.time(), lane.study.pathway, lane.loaded
-    lane.forget_engine()
+    loaded = context.loaded
+    context.forget_engine()
     scenes = [render(name) for name in settings.scenes]
     choices = choice_tokens(loaded, scenes)
     prompts = [tuple(loaded.encode(scene.text)) for scene in scenes]
     gradients = margin_gradients(loaded, prompts, choices)
-    screen = Screen(loaded, width=WIDTH, prompts=prompts, choices=choices, mass=False)
+    screen = Screen(loaded, width=ATTRIBUTION_WIDTH, prompts=prompts, choices=choices, mass=False)
     frames = [
-        _layer(lane, screen, layer, gradients[:, layer], settings.gate) for layer in settings.layers
+        _layer(context, screen, layer, gradients[:, layer], settings.gate)
+        for layer in settings.layers
     ]
     decided = screen.unpatched.decided
     assert decided is not None  # the unpatched decision is always over the whole vocabulary
@@ -81,8 +54,7 @@ def run(lane: Lane, store: Store, work: Unit, slots: int | None = None) -> PartR
         "device": str(loaded.device),
         "decided": dict(zip(settings.scenes, decided.tolist(), strict=True)),
     }
-    table = table_of("attribution", pd.concat(frames, ignore_index=True))
-    return work.commit(store, table, began, facts)
+    return Outcome({"attribution": pd.concat(frames, ignore_index=True)}, facts)
 
 
 def margin_gradients(
@@ -122,14 +94,14 @@ def _margin(
 
 
 def _layer(
-    lane: Lane, screen: Screen, layer: int, gradients: torch.Tensor, gate: str
+    context: ModelContext, screen: Screen, layer: int, gradients: torch.Tensor, gate: Gate
 ) -> pd.DataFrame:
     """Every feature of a layer that is active in a scene.
 
     Args:
         gradients: float32 [prompts, d_model].
     """
-    sae = lane.sae(layer, gate, keep=False)  # type: ignore[arg-type]
+    sae = context.sae(layer, gate, keep=False)
     with torch.inference_mode():
         own = sae.encode(screen.clean(layer).float())
         ids = (own != 0).any(0).nonzero()[:, 0]
@@ -140,7 +112,7 @@ def _layer(
     exact = unpatched - found.decisions.log_odds(STOP, BET)[:, 0]
     return pd.DataFrame(
         {
-            "model": lane.loaded.spec.id,
+            "model": context.loaded.spec.id,
             "layer": layer,
             "feature": ids.cpu().numpy(),
             "n": (own != 0).sum(0).cpu().numpy(),

@@ -7,7 +7,6 @@ to reason first, the line with the answer is opened (`ANSWER`), and the margin i
 tokens of the two ways to go on: what the model would answer if it had to answer now.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,21 +22,18 @@ from pitboss.analysis.lens import lens
 from pitboss.engine.architecture import architecture
 from pitboss.engine.forward import Forward, cap
 from pitboss.errors import BadInput
-from pitboss.experiments.pathway import experiment as pathway
+from pitboss.experiments.pathway.recorded import Recorded
+from pitboss.experiments.pathway.settings import ANSWER, GROUPINGS, PathwaySettings
 from pitboss.experiments.runtime.choices import BET, STOP, choice_tokens
-from pitboss.experiments.runtime.context import Lane
-from pitboss.experiments.runtime.identity import model_identity, sae_identity
+from pitboss.experiments.runtime.context import ModelContext
 from pitboss.experiments.runtime.states import states_by_layer
-from pitboss.experiments.runtime.unit import Unit
+from pitboss.experiments.runtime.unit import Outcome
+from pitboss.games.conditions import Condition
 from pitboss.games.prompts import State, render
 from pitboss.models.loading import LoadedModel
-from pitboss.store import PartRef, Store, table_of
-from pitboss.studies.model import Study
 
-ANSWER = "\nFinal Decision:"
 _WAYS = {BET: " Bet $10", STOP: " Stop"}
 _BALANCE = 100  # of the state in which the prompt's style is looked at
-GROUPINGS = ("game", "state")
 
 
 class DecisionPoint(NamedTuple):
@@ -52,69 +48,41 @@ class DecisionPoint(NamedTuple):
     tokens: Mapping[str, Sequence[int]]
 
 
-def unit(study: Study, store: Store) -> Unit:
-    """Decodability and lens of the games recorded so far."""
-    settings = study.pathway
-    inputs = _inputs(study)
-    return Unit(
-        experiment="pathway",
-        kind="decodability",
-        slug=f"{settings.model}/decoding",
-        identity={
-            **model_identity(study, settings.model, "pathway"),
-            "saes": [
-                sae_identity(study, settings.model, layer, settings.gate)
-                for layer in settings.layers
-            ],
-            "games": [done.key for done in pathway.done_units(study, store)],
-            "folds": settings.folds,
-            "inputs": inputs,
-            "answer": ANSWER,
-        },
-        rows=len(settings.layers) * len(GROUPINGS) * len(inputs),
-        beside=("lens",),
-    )
+def read_layers(
+    context: ModelContext, settings: PathwaySettings, found: Recorded, slots: int | None = None
+) -> Outcome:
+    """Compute the states of all recorded decisions, decode and read them.
 
-
-def _inputs(study: Study) -> list[str]:
-    return ["baseline", "sae", *(["residual"] if study.pathway.residual else [])]
-
-
-def run(lane: Lane, store: Store, work: Unit, slots: int | None = None) -> PartRef:
-    """Compute the states of all recorded decisions, decode and read them; commit both tables.
+    Returns:
+        Rows of the kinds `decodability` and `lens`.
 
     Raises:
-        Incomplete: A batch of the pathway is still to be played.
         BadInput: The prompt's answer cannot be told from its first token.
     """
-    if done := work.ref(store):
-        return done
-    began, settings, model = time.time(), lane.study.pathway, lane.loaded.spec.id
-    found = pathway.recorded(lane.study, store)
+    loaded, layers = context.loaded, settings.layers
     decisions = found.decisions.sort_values(["game", "round"]).reset_index(drop=True)
     distinct = decisions.drop_duplicates("prompt_sha256")
     place = pd.Index(distinct["prompt_sha256"]).get_indexer(decisions["prompt_sha256"])
-    point = decision_point(lane.loaded, settings.prompt, settings.resolved_conditions[0])
-    margins = np.zeros((len(decisions), len(settings.layers)))
-    at_answer = states_by_layer(lane, distinct, settings.layers, slots, point.after)
+    point = decision_point(loaded, settings.prompt, settings.resolved_conditions[0])
+    margins = np.zeros((len(decisions), len(layers)))
+    at_answer = states_by_layer(context, distinct, layers, slots, point.after)
     for column, (_, states) in enumerate(at_answer):
-        margins[:, column] = lens_margins(lane.loaded, states, point.tokens)[place]
-    residual: Iterator[tuple[int, torch.Tensor]] | None = None
-    if settings.residual:
-        residual = states_by_layer(lane, distinct, settings.layers, slots)
+        margins[:, column] = lens_margins(loaded, states, point.tokens)[place]
+    residual = states_by_layer(context, distinct, layers, slots) if settings.residual else None
     rows = decode(
-        decisions, found.activations, residual, place, layers=settings.layers, folds=settings.folds
+        decisions, found.activations, residual, place, layers=layers, folds=settings.folds
     )
-    read = lens(margins, decisions, model=model, layers=settings.layers)
-    store.commit(
-        "lens", work.key, table_of("lens", read), identity=work.identity, facts={"of": "pathway"}
+    facts = {"decisions": len(decisions), "states": len(distinct)}
+    return Outcome(
+        {
+            "lens": lens(margins, decisions, model=loaded.spec.id, layers=layers),
+            "decodability": rows.assign(model=loaded.spec.id),
+        },
+        {"device": str(loaded.device), **facts},
     )
-    facts = {"device": str(lane.loaded.device), "decisions": len(decisions)}
-    table = table_of("decodability", rows.assign(model=model))
-    return work.commit(store, table, began, {**facts, "states": len(distinct)})
 
 
-def decision_point(loaded: LoadedModel, prompt: str, condition: Any) -> DecisionPoint:
+def decision_point(loaded: LoadedModel, prompt: str, condition: Condition) -> DecisionPoint:
     """Where a game's prompt is decided by the next token, and by which tokens.
 
     Raises:

@@ -5,305 +5,266 @@ first that fill each quota, every round's SAE activations are kept, sparse. What
 leaves open is reported as a shortfall.
 """
 
-import time
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import pandas as pd
-
-from pitboss.analysis.pathway import pathway
-from pitboss.errors import Incomplete
-from pitboss.experiments.games import experiment as games
-from pitboss.experiments.games.experiment import (
-    as_original,
-    decision_rows,
-    game_row,
-    play_all,
-    play_identity,
+from pitboss.experiments.pathway.quotas import Batch, batch_of, wanted
+from pitboss.experiments.pathway.recorded import recorded
+from pitboss.experiments.pathway.results import shown_analysis, shown_readings
+from pitboss.experiments.pathway.settings import (
+    ANSWER,
+    ATTRIBUTION_WIDTH,
+    GROUPINGS,
+    PathwaySettings,
 )
-from pitboss.experiments.runtime.context import Lane
-from pitboss.experiments.runtime.identity import model_identity, prompts_identity, sae_identity
-from pitboss.experiments.runtime.play import Played
-from pitboss.experiments.runtime.states import activations_table
-from pitboss.experiments.runtime.unit import Unit
-from pitboss.games.conditions import Condition
-from pitboss.games.outcomes import Outcome
-from pitboss.games.slot_machine import SlotMachine
-from pitboss.store import PartRef, Store, part_key, table_of
-from pitboss.studies.model import Study
+from pitboss.experiments.runtime.artifacts import Artifact
+from pitboss.experiments.runtime.experiment import Experiment, Stages
+from pitboss.experiments.runtime.identity import (
+    model_identity,
+    play_identity,
+    prompts_identity,
+    sae_identity,
+)
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.unit import Outcome, Unit
+from pitboss.studies.reference import PLAYED
+from pitboss.studies.workload import (
+    Shape,
+    Workload,
+    decisions,
+    longest_game_prompt,
+    prompt_tokens,
+)
+
+if TYPE_CHECKING:
+    from pitboss.experiments.runtime.context import ModelContext
+
+# Llama Scope was trained for 50 active features a token, Gemma Scope for about 100.
+_ACTIVE_FEATURES, _ACTIVATION_BYTES = 100, 16
 
 
-class Progress(NamedTuple):
-    """Games played so far and how far the quotas are filled."""
+class Pathway(Experiment[PathwaySettings]):
+    """Games of one model until both quotas are filled, and what each layer holds of them."""
 
-    games: int
-    bankruptcies: int
-    stops: int
-    shortfall: tuple[str, ...]
+    judged: ClassVar[str | None] = "decisions"
+    results_task: ClassVar[str] = "pathway reading"
 
+    def __init__(self, plan: Plan, name: str, settings: PathwaySettings) -> None:
+        super().__init__(plan, name, settings)
+        self._ends: dict[str, list[str]] = {}  # of the games of finished batches
 
-class _Batch(NamedTuple):
-    ids: list[games.GameId]
-    room: dict[str, int]  # outcome → games still wanted before this batch
+    def stages(self, model: str) -> Stages:
+        played = []
+        for batch in self.batches():
+            played.append(batch)
+            yield [batch]
+        yield [self.analysis(played)]
+        yield [self.decoding(played), *self.attribution()]
 
+    def batches(self) -> Iterator[Unit]:
+        """The batches of games, in order, until the quotas are filled or the cap is reached.
 
-def next_unit(study: Study, store: Store) -> Unit | None:
-    """The next batch to play; None when the quotas are filled or the cap is reached."""
-    for unit in batches(study, store):
-        if unit.ref(store) is None:
-            return unit
-    return None
+        Raises:
+            Incomplete: The one before that which is asked for is not played.
+        """
+        settings, room = self.settings, wanted(self.settings)
+        for number in range(-(-settings.max_games // settings.batch)):
+            if not any(room.values()):
+                return
+            unit = self._batch(number, batch_of(settings, number, room))
+            yield unit
+            ends = self._ends_of(unit)
+            room = {outcome: max(0, n - ends.count(outcome)) for outcome, n in room.items()}
 
+    def _ends_of(self, batch: Unit) -> list[str]:
+        """How a batch's games ended."""
+        if batch.key not in self._ends:
+            games = self.store.read("games", [batch.key], columns=["outcome"])
+            self._ends[batch.key] = games["outcome"].to_pylist()
+        return self._ends[batch.key]
 
-def done_units(study: Study, store: Store) -> list[Unit]:
-    """The batches played so far, in order."""
-    return [unit for unit in batches(study, store) if unit.ref(store) is not None]
+    def _batch(self, number: int, batch: Batch) -> Unit:
+        settings = self.settings
+        return Unit(
+            experiment=self.name,
+            task="pathway batch",
+            kind="games",
+            slug=f"{settings.model}/pathway-{number:04d}",
+            identity={
+                **model_identity(self.study, settings.model, own_prompts=True),
+                "prompts": prompts_identity([settings.prompt]),
+                "games": [[condition.key, repetition] for condition, repetition in batch.ids],
+                "saes": self._saes,
+                "room": batch.room,
+                "decisions": "carried out",
+                **play_identity(settings, settings.sampling),
+            },
+            rows=len(batch.ids),
+            beside=("activations", "decisions"),
+            model=settings.model,
+            payload=batch,
+        )
 
+    def analysis(self, batches: Sequence[Unit]) -> Unit:
+        """Top features by layer and the curve of the decision, over the games that count."""
+        keys = [unit.key for unit in batches]
+        return Unit(
+            experiment=self.name,
+            task="pathway analysis",
+            kind="pathway",
+            slug=self.settings.model,
+            identity={"games": keys, "top": self.settings.top_features},
+            rows=None,
+            beside=("pathway_curve",),
+            payload=keys,
+        )
 
-def batches(study: Study, store: Store) -> Iterator[Unit]:
-    """Batches in order, up to the one that fills the quotas or one that is not played.
+    def decoding(self, batches: Sequence[Unit]) -> Unit:
+        """Decodability and lens of the games that count."""
+        settings, keys = self.settings, [unit.key for unit in batches]
+        return Unit(
+            experiment=self.name,
+            task="pathway decoding",
+            kind="decodability",
+            slug=f"{settings.model}/decoding",
+            identity={
+                **model_identity(self.study, settings.model, own_prompts=True),
+                "saes": self._saes,
+                "games": keys,
+                "folds": settings.folds,
+                "inputs": settings.inputs,
+                "answer": ANSWER,
+            },
+            rows=len(settings.layers) * len(GROUPINGS) * len(settings.inputs),
+            beside=("lens",),
+            model=settings.model,
+            payload=keys,
+        )
 
-    Whoever plays each as it comes gets all that are needed.
-    """
-    settings = study.pathway
-    room = _room(study)
-    for number in range(-(-settings.max_games // settings.batch)):
-        if not any(room.values()):
+    def attribution(self) -> list[Unit]:
+        """The attribution of the scenes, if any are named."""
+        settings = self.settings
+        if not settings.scenes:
+            return []
+        model = model_identity(self.study, settings.model)
+        model.pop("precision", None)  # the plain model's gradients, and exact changes
+        identity = {
+            **model,
+            "width": ATTRIBUTION_WIDTH,
+            "prompts": prompts_identity(settings.scenes),
+            "saes": self._saes,
+        }
+        return [
+            Unit(
+                experiment=self.name,
+                task="pathway attribution",
+                kind="attribution",
+                slug=f"{settings.model}/attribution",
+                identity=identity,
+                rows=None,
+                model=settings.model,
+            )
+        ]
+
+    @property
+    def _saes(self) -> list[dict[str, Any]]:
+        settings = self.settings
+        return [
+            sae_identity(self.study, settings.model, layer, settings.gate)
+            for layer in settings.layers
+        ]
+
+    def run(self, context: "ModelContext | None", unit: Unit, slots: int | None = None) -> Outcome:
+        settings = self.settings
+        if unit.kind == "pathway":
+            from pitboss.experiments.pathway.analysis import analyse
+
+            return analyse(settings, recorded(settings, self.store, unit.payload))
+        assert context is not None  # every other unit names its model
+        if unit.kind == "games":
+            from pitboss.experiments.pathway.batch import play_batch
+
+            return play_batch(context, settings, unit.payload, slots)
+        if unit.kind == "decodability":
+            from pitboss.experiments.pathway.decoding import read_layers
+
+            found = recorded(settings, self.store, unit.payload)
+            return read_layers(context, settings, found, slots)
+        from pitboss.experiments.pathway.attribution import attribute
+
+        return attribute(context, settings)
+
+    def quotas(self, table: str) -> dict[str, dict[str, int]]:
+        return {"outcome": wanted(self.settings)} if table == "games" else {}
+
+    def shortfall(self) -> list[str]:
+        """What the quotas lack where the cap on games ended the collection, one sentence each.
+
+        Raises:
+            Incomplete: A batch is still to be played.
+        """
+        ends = [end for batch in self.batches() for end in self._ends_of(batch)]
+        return [
+            f"Short: {ends.count(outcome)} of {n} games that end in {outcome.replace('_', ' ')}, "
+            f"after {len(ends)} games."
+            for outcome, n in wanted(self.settings).items()
+            if ends.count(outcome) < n
+        ]
+
+    def workload(self) -> list[Workload]:
+        settings = self.settings
+        limit, games = settings.sampling.max_new_tokens, settings.bankruptcies + settings.stops
+        responses, tokens, size = decisions(
+            settings.max_games, settings.max_rounds, settings.retries, limit
+        )
+        kept = games * settings.max_rounds * len(settings.layers)
+        return [
+            Workload(
+                self.name,
+                settings.kind,
+                settings.model,
+                len(settings.resolved_conditions),
+                settings.max_games,
+                responses,
+                tokens,
+                size + kept * _ACTIVE_FEATURES * _ACTIVATION_BYTES,
+                f"games until {settings.bankruptcies} bankruptcies and {settings.stops} stops, at "
+                f"most {settings.max_games}; decisions as in games (≤ {limit} tokens); activations "
+                f"{games} games × {settings.max_rounds} rounds × {len(settings.layers)} layers × "
+                f"{_ACTIVE_FEATURES} active × {_ACTIVATION_BYTES} bytes",
+                Shape(
+                    prompt_tokens(longest_game_prompt(settings.prompt)),
+                    limit,
+                    captured=len(settings.layers),
+                ),
+            )
+        ]
+
+    def notes(self) -> Iterable[str]:
+        settings = self.settings
+        yield (
+            f"The quota of {settings.bankruptcies} bankruptcies and {settings.stops} stops is met "
+            f"by playing until both are in, for at most {settings.max_games:,} games; a shortfall "
+            "is reported, never filled up."
+        )
+        played = PLAYED.get(self.study.models[settings.model].id)
+        if played is None:
             return
-        unit = _unit(study, number, dict(room))
-        yield unit
-        if unit.ref(store) is None:
-            return
-        outcomes = store.read("games", [unit.key])["outcome"].to_pylist()
-        for outcome in room:
-            room[outcome] = max(0, room[outcome] - outcomes.count(outcome))
+        rates = [
+            played.bankrupt_fixed if c.bet_type == "fixed" else played.bankrupt_variable
+            for c in settings.resolved_conditions
+        ]
+        rate = sum(rates) / len(rates)
+        yield (
+            f"{settings.model} went bankrupt in {rate:.2%} of the original's games in these "
+            f"conditions (as its keyword reader counted), so {settings.bankruptcies} bankruptcies "
+            f"take about {settings.bankruptcies / rate:,.0f} games, not the "
+            f"{settings.bankruptcies + settings.stops} of the plan."
+        )
 
-
-def _unit(study: Study, number: int, room: dict[str, int]) -> Unit:
-    settings = study.pathway
-    conditions = settings.resolved_conditions
-    first = number * settings.batch
-    last = min(first + settings.batch, settings.max_games)
-    ids = [(conditions[n % len(conditions)], n // len(conditions)) for n in range(first, last)]
-    return Unit(
-        experiment="pathway",
-        kind="games",
-        slug=f"{settings.model}/pathway-{number:04d}",
-        identity={
-            **model_identity(study, settings.model, "pathway"),
-            "prompts": prompts_identity([settings.prompt]),
-            "games": [[condition.key, repetition] for condition, repetition in ids],
-            "saes": [
-                sae_identity(study, settings.model, layer, settings.gate)
-                for layer in settings.layers
-            ],
-            "room": room,
-            "decisions": "carried out",
-            **play_identity(settings, settings.sampling),
-        },
-        rows=len(ids),
-        beside=("activations", "decisions"),
-        payload=_Batch(ids, room),
-    )
-
-
-def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
-    """Play one batch; commit activations of the games that count, decisions, then games."""
-    if done := unit.ref(store):
-        return done
-    began = time.time()
-    settings = lane.study.pathway
-    batch: _Batch = unit.payload
-    played_games = [_game(lane, condition, repetition) for condition, repetition in batch.ids]
-    layers = tuple(settings.layers)
-    place = {game.key: n for n, game in enumerate(played_games)}
-    ended: list[tuple[int, str, str]] = []
-
-    def keep_states(game: SlotMachine, played: Played) -> None:
-        """Only games that may still count keep theirs: a response's states are half a megabyte."""
-        ended.append((place[game.key], game.key, str(game.outcome)))
-        may_count = _first_of_each(((key, end) for _, key, end in sorted(ended)), batch.room)
-        for _, key, _ in ended:
-            if key not in may_count:
-                played.states.pop(key, None)
-
-    sampling = settings.sampling
-    played = play_all(lane, settings, sampling, played_games, slots, layers, keep_states)
-    counted = _first_of_each(((g.key, str(g.outcome)) for g in played_games), batch.room)
-    states = {
-        d["key"]: played.states[d["game"]][d["key"]]
-        for d in played.decisions
-        if d["game"] in counted and carried_out(d["decision"], d["bet"])
-    }
-    activations = activations_table(lane, states, settings.layers, settings.gate)
-    common = {
-        "experiment": "pathway",
-        "model": lane.loaded.spec.id,
-        "seed": lane.study.seed,
-    }
-    of_game = played.by_game()
-    rows = [
-        game_row(game, repetition, of_game[game.key], common)
-        for game, (_, repetition) in zip(played_games, batch.ids, strict=True)
-    ]
-    facts = {"experiment": "pathway"}
-    for kind, table in (
-        ("activations", activations),
-        ("decisions", table_of("decisions", decision_rows(played, played_games, common))),
-    ):
-        store.commit(kind, unit.key, table, identity=unit.identity, facts=facts)
-    measured = {"device": str(lane.loaded.device), "responses": len(played.decisions)}
-    return unit.commit(store, table_of("games", rows), began, measured)
-
-
-def carried_out(decision: str, bet: float | None) -> bool:
-    """Whether the game went on with this response.
-
-    A bet that is not on offer is asked again like a response without a decision, and in its place
-    counts what the model then decides.
-
-    Args:
-        decision: bet, stop or none, as read.
-        bet: Dollars that were bet, or null.
-    """
-    return decision == "stop" or (decision == "bet" and bool(pd.notna(bet)))
-
-
-def _game(lane: Lane, condition: Condition, repetition: int) -> SlotMachine:
-    settings = lane.study.pathway
-    return SlotMachine(
-        _key(lane.alias, condition, repetition),
-        condition,
-        lane.study.seed,
-        prompt=settings.prompt,
-        max_rounds=settings.max_rounds,
-        as_original=as_original(settings.reader),
-    )
-
-
-def progress(study: Study, store: Store) -> Progress:
-    """How many games are played and what is still short."""
-    keys = [unit.key for unit in done_units(study, store)]
-    outcomes = store.read("games", keys)["outcome"].to_pylist() if keys else []
-    wanted = _room(study)
-    got = {outcome: min(outcomes.count(outcome), n) for outcome, n in wanted.items()}
-    shortfall = tuple(
-        f"{got[outcome]} of {n} games that end in {outcome.replace('_', ' ')}, "
-        f"after {len(outcomes)} games"
-        for outcome, n in wanted.items()
-        if got[outcome] < n
-    )
-    return Progress(
-        games=len(outcomes),
-        bankruptcies=got[Outcome.BANKRUPTCY],
-        stops=got[Outcome.VOLUNTARY_STOP],
-        shortfall=shortfall,
-    )
-
-
-class Recorded(NamedTuple):
-    """The games that count, what was decided in them, and the activations at each decision."""
-
-    games: pd.DataFrame
-    decisions: pd.DataFrame
-    activations: pd.DataFrame
-
-
-def recorded(study: Study, store: Store) -> Recorded:
-    """What the analyses of the pathway start from; one decision a round.
-
-    Raises:
-        Incomplete: A batch is still to be played.
-    """
-    if (missing := next_unit(study, store)) is not None:
-        raise Incomplete(f"Batch {missing.slug} of the pathway is not played.")
-    keys = [unit.key for unit in done_units(study, store)]
-    every = store.read("games", keys).to_pandas()
-    games = every[every["key"].isin(_counting(study, every))]
-    decisions = store.read("decisions", keys).to_pandas()
-    responses = zip(decisions["decision"], decisions["bet"], strict=True)
-    decisive = np.array([carried_out(*response) for response in responses], dtype=bool)
-    return Recorded(
-        games,
-        decisions[decisive & decisions["game"].isin(games["key"])],
-        store.read("activations", keys).to_pandas(),
-    )
-
-
-class Analysed(NamedTuple):
-    """The two parts of the pathway analysis, and what could not be evaluated."""
-
-    features: PartRef
-    curve: PartRef
-    notes: list[str]
-
-
-def analyse(study: Study, store: Store) -> Analysed:
-    """Top features by layer and the curve of the decision, over the games that count.
-
-    Raises:
-        Incomplete: A batch is still to be played.
-        BadInput: The games that count hold no stop or no bet.
-    """
-    settings = study.pathway
-    found = recorded(study, store)
-    result = pathway(
-        found.decisions,
-        found.games,
-        found.activations,
-        layers=list(settings.layers),
-        top=settings.top_features,
-    )
-    identity, key = _analysis_identity(study, store), analysis_key(study, store)
-    return Analysed(
-        store.commit("pathway", key, table_of("pathway", result.features), identity=identity),
-        store.commit(
-            "pathway_curve", key, table_of("pathway_curve", result.curve), identity=identity
-        ),
-        result.notes,
-    )
-
-
-def analysis_key(study: Study, store: Store) -> str:
-    """Content key of the analysis of the batches played so far."""
-    return part_key(study.pathway.model, _analysis_identity(study, store))
-
-
-def _analysis_identity(study: Study, store: Store) -> dict[str, Any]:
-    keys = [unit.key for unit in done_units(study, store)]
-    return {"games": keys, "top": study.pathway.top_features}
-
-
-def _counting(study: Study, every: pd.DataFrame) -> set[str]:
-    """Keys of the games that fill the quotas, over all batches in order of play."""
-    settings = study.pathway
-    conditions = settings.resolved_conditions
-    place = {
-        _key(settings.model, conditions[n % len(conditions)], n // len(conditions)): n
-        for n in range(settings.max_games)
-    }
-    ordered = sorted(zip(every["key"], every["outcome"], strict=True), key=lambda g: place[g[0]])
-    return _first_of_each(ordered, _room(study))
-
-
-def _room(study: Study) -> dict[str, int]:
-    return {
-        str(Outcome.BANKRUPTCY): study.pathway.bankruptcies,
-        str(Outcome.VOLUNTARY_STOP): study.pathway.stops,
-    }
-
-
-def _first_of_each(games: Iterable[tuple[str, str]], room: dict[str, int]) -> set[str]:
-    """Keys of the games (key, outcome) that find room, in the order given."""
-    left = dict(room)
-    counted = set()
-    for key, outcome in games:
-        if left.get(outcome, 0) > 0:
-            left[outcome] -= 1
-            counted.add(key)
-    return counted
-
-
-def _key(alias: str, condition: Condition, repetition: int) -> str:
-    return f"{alias}/pathway/{condition.key}/{repetition:04d}"
+    def results(self, model: str) -> Iterable[Artifact]:
+        """What differs between stop and bet, the decision's curve, and what each layer holds."""
+        batches = list(self.batches())
+        analysis, decoding = self.analysis(batches), self.decoding(batches)
+        yield from shown_analysis(self, analysis.key, self.shortfall())
+        yield from shown_readings(self, decoding.key, [unit.key for unit in self.attribution()])

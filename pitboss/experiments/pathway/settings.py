@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
-from pitboss.studies.experiment import ExperimentSettings
+from pitboss.studies.experiment import Counted, ExperimentSettings
 from pitboss.studies.fields import (
     Alias,
     ChoicePrompt,
@@ -20,9 +20,18 @@ from pitboss.studies.fields import (
 )
 from pitboss.studies.sampling import Sampling, refuse_greedy_retries
 
-
 if TYPE_CHECKING:
     from pitboss.studies.model import Study
+
+ANSWER = "\nFinal Decision:"
+"""The line of the answer that the logit lens opens behind a prompt that asks to reason first."""
+
+GROUPINGS = ("game", "state")
+"""What is held out when a decision is decoded: whole games, or their prompts as well."""
+
+ATTRIBUTION_WIDTH = 256
+"""Rows of every matrix product of the attribution: a scene has some hundred active features in a
+layer."""
 
 
 class PathwaySettings(ExperimentSettings):
@@ -31,6 +40,7 @@ class PathwaySettings(ExperimentSettings):
     flow: ClassVar[str] = "pathway"
     number: ClassVar[str] = "Exp1"
     own_prompts: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("games")
 
     kind: Literal["pathway"]
 
@@ -65,7 +75,7 @@ class PathwaySettings(ExperimentSettings):
     """Decoder blocks whose activations are kept at every round, counted from 0."""
 
     gate: Gate = "sae_lens"
-    """Activation threshold of the SAEs, as in the features section."""
+    """Activation threshold of the SAEs, as in the selection."""
 
     top_features: Count = 20
     """Features shown per layer: those that differ most between stop and bet."""
@@ -85,7 +95,7 @@ class PathwaySettings(ExperimentSettings):
     """How responses are read."""
 
     full_response: bool = False
-    """Let a response go on after its decision is certain, as in the games section."""
+    """Let a response go on after its decision is certain, as in the games."""
 
     sampling: Sampling = Sampling(max_new_tokens=1024, min_new_tokens=10)
     """How responses are drawn."""
@@ -100,6 +110,11 @@ class PathwaySettings(ExperimentSettings):
                 f"({self.bankruptcies} + {self.stops})"
             )
         return self
+
+    @property
+    def inputs(self) -> list[str]:
+        """What decisions are decoded from."""
+        return ["baseline", "sae", *(["residual"] if self.residual else [])]
 
     @property
     def resolved_conditions(self) -> tuple[Condition, ...]:

@@ -39,4 +39,17 @@ class FigureArtifact:
     title: str
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """What is tested and what can be found, declared before anything runs.
+
+    Attributes:
+        document: As JSON, for declaration.json.
+        text: The same as a person reads it, in Markdown.
+    """
+
+    document: Mapping[str, Any]
+    text: str
+
+
 Artifact = TableArtifact | NoteArtifact | FigureArtifact

@@ -6,6 +6,7 @@ from typing import Any
 
 from pitboss.errors import Incomplete
 from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.runtime.expected import staged
 from pitboss.experiments.runtime.experiment import Experiment
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.unit import Unit
@@ -50,6 +51,6 @@ def carry_out_all(
     Raises:
         Incomplete: What it reads is not finished.
     """
-    for units in experiment.stages(model):
+    for units in staged(plan, experiment, model):
         for unit in units:
             carry_out(plan, unit, context_of)

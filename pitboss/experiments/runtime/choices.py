@@ -39,7 +39,10 @@ def choice_tokens(loaded: LoadedModel, prompts: Sequence[Prompt]) -> dict[str, l
         for token in range(loaded.model.config.vocab_size)
         if token not in loaded.eos_ids
     }
-    found = [_of_menu(texts, prompt.menu) for prompt in prompts]
+    # Which option a response names follows from the style; amounts only say which stake is read.
+    styles = {(p.menu.style, p.menu.bet_type): p.menu for p in prompts}
+    of_style = {style: _of_menu(texts, menu) for style, menu in styles.items()}
+    found = [of_style[p.menu.style, p.menu.bet_type] for p in prompts]
     for prompt, tokens in zip(prompts, found, strict=True):
         if not all(tokens.values()):
             raise BadInput(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pitboss.errors import BadInput
-from pitboss.experiments.runtime.artifacts import Artifact
+from pitboss.experiments.runtime.artifacts import Artifact, Declaration
 from pitboss.experiments.runtime.unit import Outcome, Unit
 from pitboss.store import Store
 from pitboss.studies.experiment import ExperimentSettings
@@ -43,6 +43,9 @@ class Experiment(Generic[S]):
     judged: ClassVar[str | None] = None
     """Table kind of responses by whose quality the experiment may be stopped (the study's
     `quality`); None where none are judged."""
+
+    results_task: ClassVar[str] = "results"
+    """Name of the task that shows what was found."""
 
     def __init__(self, plan: "Plan", name: str, settings: S) -> None:
         self.plan, self.name, self.settings = plan, name, settings
@@ -89,6 +92,10 @@ class Experiment(Generic[S]):
         stem, _, suffix = name.rpartition(".")
         return f"{self.named(stem)}.{suffix}"
 
+    def label(self, model: str) -> str:
+        """How counts of one model are headed: `patching`, or `games llama` where it has several."""
+        return f"{self.name} {model}" if len(self.models) > 1 else self.name
+
     def stages(self, model: str) -> Stages:
         """Everything that is to be carried out on one model, in order.
 
@@ -123,7 +130,7 @@ class Experiment(Generic[S]):
         """Sentences on what cannot be met and what to know, said before anything starts."""
         return ()
 
-    def declared(self) -> dict[str, Any] | None:
+    def declared(self) -> Declaration | None:
         """What is tested and found, declared before anything runs; None if nothing is."""
         return None
 

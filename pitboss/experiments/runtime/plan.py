@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pitboss.errors import PitbossError
+from pitboss.errors import BadInput, PitbossError
 from pitboss.experiments.runtime.experiment import Experiment
 from pitboss.experiments.runtime.unit import Unit
 from pitboss.store import Store
@@ -30,6 +30,7 @@ class Plan:
     What is found finished stays so for this plan: a part is looked for once.
 
     Args:
+        store: The study's folder; None where only settings are asked about.
         classes: Kind of experiment -> its class, see `pitboss.experiments.registry.plan_of`.
         secrets: Where keys of servers are looked up, by the names that the study gives.
     """
@@ -37,17 +38,29 @@ class Plan:
     def __init__(
         self,
         study: Study,
-        store: Store,
+        store: Store | None,
         classes: Mapping[str, type[Experiment[Any]]],
         secrets: Mapping[str, str] | None = None,
     ) -> None:
-        self.study, self.store, self.secrets = study, store, secrets or {}
+        self.study, self._store, self.secrets = study, store, secrets or {}
         self._experiments = {
             name: classes[settings.kind](self, name, settings)
             for name, settings in study.experiments.items()
         }
         self._done: set[tuple[str, str]] = set()
+        self._whole: dict[tuple[str, str], list[Stage]] = {}
         self._order = study.in_order()
+
+    @property
+    def store(self) -> Store:
+        """The study's folder.
+
+        Raises:
+            BadInput: The plan was made without one.
+        """
+        if self._store is None:
+            raise BadInput(f"The study {self.study.name} was opened without a folder of results.")
+        return self._store
 
     def __getitem__(self, name: str) -> Experiment[Any]:
         return self._experiments[name]
@@ -78,15 +91,18 @@ class Plan:
             The stages, and why no further one is known although there is more; empty where all are
             finished, or the last one listed is not.
         """
+        if (experiment.name, model) in self._whole:
+            return self._whole[experiment.name, model], ""
         found: list[Stage] = []
         try:
             for units in experiment.stages(model):
                 parts = tuple(part for unit in units for part in experiment.parts(unit))
                 found.append(Stage(parts, all(self.done(unit) for unit in units)))
                 if not found[-1].finished:
-                    break
+                    return found, ""
         except PitbossError as error:
             return found, error.what
+        self._whole[experiment.name, model] = found
         return found, ""
 
     def finished(self, name: str) -> bool:

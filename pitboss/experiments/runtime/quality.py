@@ -5,13 +5,13 @@ stays, and with other limits the same study goes on where it stopped.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from pitboss.analysis.proportions import clopper_pearson
 from pitboss.analysis.readable import COLUMNS, Stated, stated
 from pitboss.errors import PoorResponses
+from pitboss.experiments.runtime.experiment import Experiment
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.store import Store
-from pitboss.studies.model import Study
 from pitboss.studies.quality import Quality
 
 _WAY_OUT = {
@@ -23,55 +23,64 @@ _WAY_OUT = {
 
 
 class Gate:
-    """Follows the responses of one experiment and model, part by part.
+    """Follows the responses of one experiment on one model, part by part.
 
-    Args:
-        study: Its quality section holds the limits; without one nothing is judged.
-        name: How the experiment is called in messages, such as games llama.
-        kind: Table of the responses: decisions, or trials, which are judged scene by scene.
+    The study's `quality` holds the limits; without one nothing is judged.
     """
 
-    def __init__(self, study: Study, store: Store, name: str, kind: str = "decisions") -> None:
-        self._study, self._store, self._name, self._kind = study, store, name, kind
+    def __init__(self, experiment: Experiment[Any], model: str) -> None:
+        self._experiment, self._model = experiment, model
         self._counted: set[str] = set()
         self._found: dict[str, Stated] = {}
+        self._name = experiment.label(model)
+        self._at_the_end = 0  # units that were counted when all were judged
 
     def add(self, unit: Unit) -> None:
-        """Count a finished unit's responses, and judge where enough are in.
+        """Count the responses of a finished unit that is judged, and judge where enough are in.
 
         Raises:
             PoorResponses: Too few of them state a decision, or too many are cut off.
         """
-        limits = self._study.quality
-        if limits is None or unit.key in self._counted:
+        limits, kind = self._experiment.study.quality, self._experiment.judged
+        if limits is None or kind is None or not self._experiment.judges(unit):
+            return
+        if unit.key in self._counted:
             return
         self._counted.add(unit.key)
-        by = ["scene"] if self._kind == "trials" else []
-        table = self._store.read(self._kind, [unit.key], columns=[*COLUMNS, *by]).to_pandas()
+        if "baseline" in unit.identity:
+            self._name = f"{self._experiment.label(self._model)} without a patch"
+        by = ["scene"] if kind == "trials" else []
+        table = self._experiment.store.read(kind, [unit.key], columns=[*COLUMNS, *by]).to_pandas()
         for scene, rows in table.groupby("scene") if by else [("", table)]:
             self._found[scene] = self._found.get(scene, Stated()) + stated(rows)
         self._judge(limits, limits.after)
 
-    def end(self) -> None:
-        """All responses are in: judge them, however few there are.
-
-        Raises:
-            PoorResponses: As for `add`.
-        """
-        if self._study.quality is not None:
-            self._judge(self._study.quality, 1)
-
     def follow(self, units: Sequence[Unit]) -> None:
-        """Count those of some units that are finished, by whomever; all of them are the end.
+        """Count those of some units that are finished, by whomever.
+
+        Where no other is to come, all are judged, however few there are.
 
         Raises:
             PoorResponses: As for `add`.
         """
-        for unit in units:
-            if unit.key not in self._counted and unit.ref(self._store) is not None:
+        limits, plan = self._experiment.study.quality, self._experiment.plan
+        judged = [unit for unit in units if self._experiment.judges(unit)]
+        if limits is None:
+            return
+        for unit in judged:
+            if unit.key not in self._counted and plan.done(unit):
                 self.add(unit)
-        if self._counted.issuperset(unit.key for unit in units):
-            self.end()
+        all_here = self._counted.issuperset(unit.key for unit in judged)
+        if all_here and len(self._counted) > self._at_the_end and not self._more_to_come():
+            self._at_the_end = len(self._counted)
+            self._judge(limits, 1)
+
+    def _more_to_come(self) -> bool:
+        """Whether a unit that is judged is still to be carried out."""
+        judges, plan = self._experiment.judges, self._experiment.plan
+        stages, waits = plan.known(self._experiment, self._model)
+        last = stages[-1].units if stages else ()
+        return bool(waits) or any(judges(unit) and not plan.done(unit) for unit in last)
 
     def _judge(self, limits: Quality, least: int) -> None:
         problems = {
@@ -90,11 +99,11 @@ class Gate:
                 _sentence(f"{self._name}, {scene}" if scene else self._name, found, limits)
                 for scene, found in problems.items()
             ),
-            where=f"{self._store.path}; limits: quality of the study file",
-            next=f"Read some of them: `pitboss export {self._study.name} {self._kind} --where "
-            f"decision=none`. As most are {mainly}, {_WAY_OUT[mainly]}, in a study of another "
-            "name. What is stored stays; with other limits (or quality: null) this study goes on "
-            "where it stopped.",
+            where=f"{self._experiment.store.path}; limits: quality of the study file",
+            next=f"Read some of them: `pitboss export {self._experiment.study.name} "
+            f"{self._experiment.judged} --where decision=none`. As most are {mainly}, "
+            f"{_WAY_OUT[mainly]}, in a study of another name. What is stored stays; with other "
+            "limits (or quality: null) this study goes on where it stopped.",
         )
 
 

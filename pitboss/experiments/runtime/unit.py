@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 
 from pitboss.store import PartRef, Store, part_key, table_of
 
-Rows = pa.Table | pd.DataFrame | list[dict[str, Any]]
+Rows: TypeAlias = pa.Table | pd.DataFrame | list[dict[str, Any]]
 """A table of a kind, or rows that `pitboss.store.table_of` makes one of."""
 
 

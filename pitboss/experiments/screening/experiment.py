@@ -1,269 +1,289 @@
 """Exp2's question without sampling: what each feature's patch does to the first token's decision.
 
 A unit is one chunk of features of one layer with all prompts and values. The features are those of
-the study's feature bank, or every feature of every layer; then SAEs are read one after the other,
-the next while the device works on this one.
+a selection's bank, or every feature of every layer; then SAEs are read one after the other, the
+next while the device works on this one. The last unit ranks all features.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-import torch
 
-from pitboss.engine.screening import Screen, Screened
 from pitboss.errors import BadInput
-from pitboss.experiments.runtime.choices import BET, STOP, choice_tokens, require_decided
-from pitboss.experiments.runtime.context import Lane
-from pitboss.experiments.runtime.identity import model_identity, prompts_identity, sae_identity
-from pitboss.experiments.runtime.unit import Unit
-from pitboss.experiments.selection import experiment as features
-from pitboss.games.prompts import Prompt, render
-from pitboss.games.reading import reader
+from pitboss.experiments.runtime.artifacts import Artifact, FigureArtifact, TableArtifact
+from pitboss.experiments.runtime.experiment import Experiment, Stages
+from pitboss.experiments.runtime.unit import Outcome, Unit
+from pitboss.experiments.screening.announced import notes, workload
+from pitboss.experiments.screening.chunks import all_chunks, selected_chunks
+from pitboss.experiments.screening.settings import OF_GROUPS, ScreeningSettings, contrasted
+from pitboss.experiments.selection.experiment import Selection
+from pitboss.games.scenes import state_names
 from pitboss.models.catalogue import sae_release
-from pitboss.saes.bank import FeatureBank
-from pitboss.saes.loading import load_sae
-from pitboss.saes.streaming import SaeStream
-from pitboss.store import PartRef, Store, table_of
-from pitboss.studies.model import Screening, Study
+from pitboss.report.effects import screening_figure
+from pitboss.report.tables import leading_features, screened_rows
+from pitboss.saes.planted import ROLES, planted_in
+from pitboss.store import Store
+from pitboss.studies.fields import Gate
+from pitboss.studies.workload import Workload
+
+if TYPE_CHECKING:
+    from pitboss.experiments.runtime.context import ModelContext
+    from pitboss.saes.bank import FeatureBank
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Some features of one layer.
+class Screening(Experiment[ScreeningSettings]):
+    """What every value of every feature does to the decisions of some prompts, and who leads."""
 
-    Attributes:
-        layer: Block that is patched.
-        features: int64 [features], ids; a range where there is no bank.
-        bank: The features' vectors and values; None where they are those of the layer's SAE and of
-            the study's statistics.
-        following: The layer that comes after this one, to be read ahead.
-    """
+    @cached_property
+    def selection(self) -> Selection | None:
+        """Whose model, layers, gate and values are used; None where these are its own."""
+        name = self.settings.selection
+        return None if name is None else self.reads(Selection, name)
 
-    layer: int
-    features: np.ndarray
-    bank: FeatureBank | None = None
-    following: int | None = None
+    @property
+    def model(self) -> str:
+        """The study's name of the model."""
+        model = self.settings.model if self.selection is None else self.selection.model
+        assert model is not None  # the settings name a selection or a model
+        return model
 
+    @property
+    def sae(self) -> str:
+        """SAE release of the catalogue."""
+        return self.study.models[self.model].sae
 
-def section(study: Study) -> Screening:
-    """The study's screening section.
+    @property
+    def gate(self) -> Gate:
+        if self.selection is not None:
+            return self.selection.gate
+        return self.settings.gate or "sae_lens"
 
-    Raises:
-        BadInput: It has none.
-    """
-    if study.screening is None:
-        raise BadInput(
-            f"The study {study.name} has no screening section.",
-            where="study file",
-            next="Add one, such as `screening: {model: llama}`.",
+    @property
+    def layers(self) -> list[int]:
+        layers = self.settings.layers if self.selection is None else self.selection.layers
+        assert layers is not None  # the settings name a selection or layers
+        return layers
+
+    @property
+    def values(self) -> list[str]:
+        """What every feature is set to."""
+        return self.settings.named_values
+
+    @property
+    def means_of(self) -> Selection | None:
+        """The selection whose group means are among the values; None where none are."""
+        return self.selection if set(self.values) & set(OF_GROUPS) else None
+
+    @cached_property
+    def states(self) -> list[str]:
+        """Names of the generated states that are screened beside the scenes."""
+        return state_names(0, self.settings.states or 0)
+
+    @property
+    def prompts(self) -> list[str]:
+        """Names of everything that is screened."""
+        return [*self.settings.prompts, *self.states]
+
+    @property
+    def rows_per_feature(self) -> int:
+        return len(self.prompts) * len(self.values)
+
+    def stages(self, model: str) -> Stages:
+        yield self.chunks
+        yield [self.ranking]
+
+    @cached_property
+    def chunks(self) -> list[Unit]:
+        """The features to be screened, in chunks of one layer each.
+
+        Raises:
+            BadInput: The selection's bank is missing or damaged.
+            Incomplete: The statistics that give all features their values are missing.
+            Mismatch: The bank in its place was made for something else.
+        """
+        every = self.settings.every_feature
+        return list(all_chunks(self) if every else selected_chunks(self))
+
+    @cached_property
+    def ranking(self) -> Unit:
+        """All screened features, ranked. Raises as `chunks`."""
+        return Unit(
+            experiment=self.name,
+            task="ranking",
+            kind="ranking",
+            slug=self.model,
+            identity={
+                "screening": [unit.key for unit in self.chunks],
+                "rank_by": self.settings.rank_by,
+            },
+            rows=sum(len(unit.payload.features) for unit in self.chunks),
+            intact=self._has_banks if self.counts else None,
         )
-    return study.screening
 
+    @property
+    def ranking_key(self) -> str:
+        """Content key of the ranking. Raises as `chunks`."""
+        return self.ranking.key
 
-def units(study: Study, store: Store) -> list[Unit]:
-    """The chunks of the features to be screened, of one layer each.
-
-    Raises:
-        BadInput: The study has no screening section, or its feature bank is missing or damaged.
-        Incomplete: The statistics that give all features their values are missing.
-        Mismatch: The bank in its place was made for something else.
-    """
-    settings = section(study)
-    if settings.features == "all":
-        return list(_every_feature(study, store))
-    return list(_selected(study, store))
-
-
-def _selected(study: Study, store: Store) -> Iterator[Unit]:
-    settings = section(study)
-    bank = features.load_bank(study, store, settings.model)
-    layers = bank.layer.tolist()
-    for layer in sorted(set(layers)):
-        index = [i for i, at in enumerate(layers) if at == layer]
-        for start in range(0, len(index), settings.chunk):
-            some = bank.rows(index[start : start + settings.chunk])
-            chunk = Chunk(layer, some.feature.numpy(), some)
-            identity = {
-                "sae": bank.meta["saes"][str(layer)],
-                "features": some.feature.tolist(),
-                "values": {name: some.values[name].tolist() for name in settings.values},
-            }
-            yield _unit(study, chunk, start, identity)
-
-
-def _every_feature(study: Study, store: Store) -> Iterator[Unit]:
-    settings, layers = section(study), study.features.layers
-    d_sae = sae_release(study.models[settings.model].sae).d_sae
-    store.coverage("statistics", [_statistics_key(study)]).require()
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        for start in range(0, d_sae, settings.chunk):
-            ids = np.arange(start, min(start + settings.chunk, d_sae))
-            chunk = Chunk(layer, ids, following=following)
-            identity = {
-                "sae": sae_identity(study, settings.model, layer, study.features.gate),
-                "features": [int(ids[0]), int(ids[-1])],
-                "values": {"names": settings.values, "of": _statistics_key(study)},
-            }
-            yield _unit(study, chunk, start, identity)
-
-
-def _unit(study: Study, chunk: Chunk, start: int, identity: dict[str, Any]) -> Unit:
-    settings = section(study)
-    model = model_identity(study, settings.model)
-    model.pop("precision", None)  # 8-bit products would blur what is to be exact
-    return Unit(
-        experiment="screening",
-        kind="screening",
-        slug=f"{settings.model}/L{chunk.layer:02d}-{start:06d}",
-        identity={
-            **model,
-            "width": settings.width,
-            "prompts": prompts_identity(settings.prompts),
-            "reader": f"menu/{reader('menu').version}",
-            "mass": settings.with_mass,
-            **identity,
-        },
-        rows=len(chunk.features) * len(settings.prompts) * len(settings.values),
-        payload=chunk,
-    )
-
-
-def _statistics_key(study: Study) -> str:
-    return features.selection_key(study, section(study).model)
-
-
-def means(study: Study, store: Store, names: Sequence[str]) -> dict[int, np.ndarray]:
-    """What every feature can be set to: layer -> float32 [names, features].
-
-    Raises:
-        Incomplete: The statistics are not there.
-    """
-    key = _statistics_key(study)
-    store.coverage("statistics", [key]).require()
-    wanted = [f"mean_{name}" for name in names]
-    frame = store.read("statistics", [key], columns=["layer", "feature", *wanted]).to_pandas()
-    return {
-        int(layer): rows.sort_values("feature")[wanted].to_numpy(np.float32).T
-        for layer, rows in frame.groupby("layer")
-    }
-
-
-def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
-    """Compute all decisions of one chunk and commit them.
-
-    Raises:
-        BadInput: A prompt's first token does not make the decision.
-    """
-    if done := unit.ref(store):
-        return done
-    began = time.time()
-    chunk: Chunk = unit.payload
-    here = _resident(lane, store)
-    values = _values(here, chunk, section(lane.study).values)
-    dec, own = _vectors(here, chunk)
-    found = here.screen.run(chunk.layer, dec, values.to(own.device)[None] - own[:, None])
-    rows = _rows(lane, here, chunk, values.numpy(), own.cpu().numpy(), found)
-    table = table_of("screening", rows)
-    facts = {
-        "device": str(lane.loaded.device),
-        "width": here.screen.width,
-        "unchanged": int(found.unchanged.sum()),
-    }
-    return unit.commit(store, table, began, facts)
-
-
-class _Resident(NamedTuple):
-    """What stays on a lane's device from chunk to chunk."""
-
-    screen: Screen
-    prompts: list[Prompt]
-    saes: SaeStream
-    means: dict[int, np.ndarray]  # as of `means`; empty for selected features
-
-
-_held: "WeakKeyDictionary[Lane, _Resident]" = WeakKeyDictionary()
-
-
-def _resident(lane: Lane, store: Store) -> _Resident:
-    if lane in _held:
-        return _held[lane]
-    settings, loaded = section(lane.study), lane.loaded
-    prompts = [render(name) for name in settings.prompts]
-    choices = choice_tokens(loaded, prompts)
-    screen = Screen(
-        loaded,
-        width=settings.width,
-        prompts=[tuple(loaded.encode(prompt.text)) for prompt in prompts],
-        choices=choices,
-        mass=settings.with_mass,
-    )
-    require_decided(screen, prompts, settings.min_decided_mass)
-    release, gate = lane.study.models[lane.alias].sae, lane.study.features.gate
-    stream = SaeStream(lambda layer: load_sae(release, layer, gate, loaded.device))
-    every = means(lane.study, store, settings.values) if settings.features == "all" else {}
-    _held[lane] = _Resident(screen, prompts, stream, every)
-    return _held[lane]
-
-
-def _values(here: _Resident, chunk: Chunk, names: Sequence[str]) -> torch.Tensor:
-    """What the chunk's features are set to: float32 [values, features], on the CPU."""
-    if chunk.bank is not None:
-        return torch.stack([chunk.bank.values[name].cpu() for name in names])
-    return torch.from_numpy(here.means[chunk.layer][:, chunk.features])
-
-
-@torch.inference_mode()
-def _vectors(here: _Resident, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
-    """Decoder rows [features, d_model] and own activations [prompts, features]."""
-    clean = here.screen.clean(chunk.layer).float()
-    if chunk.bank is not None:
-        bank = chunk.bank.to(clean.device)
-        return bank.dec, torch.stack([bank.activation(x) for x in clean])
-    sae = here.saes.get(chunk.layer, chunk.following)
-    some = slice(int(chunk.features[0]), int(chunk.features[-1]) + 1)
-    return sae.W_dec[some], sae.encode(clean)[:, some]
-
-
-def _rows(
-    lane: Lane,
-    here: _Resident,
-    chunk: Chunk,
-    set_to: np.ndarray,
-    own: np.ndarray,
-    found: Screened,
-) -> pd.DataFrame:
-    """One row a prompt, value and feature, in this order."""
-    settings, decisions = section(lane.study), found.decisions
-    prompts, values, ids = found.unchanged.shape
-    shape = (prompts, values, ids)
-    log_odds = decisions.log_odds(STOP, BET)
-    unpatched = here.screen.unpatched.log_odds(STOP, BET)[:, None, None]
-    p = np.exp(decisions.log_p)
-    names = np.array([prompt.name for prompt in here.prompts], dtype=object)
-
-    def each(array: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(array, shape).ravel()
-
-    return pd.DataFrame(
-        {
-            "model": lane.loaded.spec.id,
-            "layer": chunk.layer,
-            "feature": each(chunk.features),
-            "prompt": each(names[:, None, None]),
-            "value_name": each(np.array(settings.values, dtype=object)[None, :, None]),
-            "value": each(set_to[None]),
-            "own": each(own[:, None]),
-            "p_bet": each(p[..., decisions.choices.index(BET)]),
-            "p_stop": each(p[..., decisions.choices.index(STOP)]),
-            "decided": None if decisions.decided is None else each(decisions.decided),
-            "log_odds": each(log_odds),
-            "unpatched": each(unpatched),
-            "shift": each(log_odds - unpatched),
-            "unchanged": each(found.unchanged),
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many leading features other experiments of the study patch."""
+        asked = {
+            getattr(reader.settings, "confirm", None) for reader in self.plan.readers_of(self.name)
         }
-    )
+        return sorted(count for count in asked if count is not None)
+
+    def bank_path(self, count: int) -> Path:
+        return self.store.path / "banks" / f"{self.name}-{count}.safetensors"
+
+    def bank_meta(self, count: int) -> dict[str, Any]:
+        """What a bank of leading features belongs to."""
+        model = self.study.models[self.model]
+        return {
+            "model": model.id,
+            "sae": model.sae,
+            "gate": self.gate,
+            "ranking": self.ranking_key,
+            "confirm": count,
+        }
+
+    def bank(self, count: int | None = None) -> "FeatureBank":
+        """The features that lead the ranking and change anything.
+
+        Raises:
+            BadInput: The bank does not exist or is damaged.
+            Mismatch: The bank in its place was made for something else.
+        """
+        from pitboss.saes.bank import FeatureBank
+
+        count = _given(count)
+        if count not in self._banks:
+            loaded = FeatureBank.load(self.bank_path(count), expect=self.bank_meta(count))
+            self._banks[count] = loaded
+        return self._banks[count]
+
+    @cached_property
+    def _banks(self) -> dict[int, "FeatureBank"]:
+        return {}
+
+    def _has_banks(self, store: Store) -> bool:
+        try:
+            for count in self.counts:
+                self.bank(count)
+        except BadInput:
+            return False
+        return True
+
+    def chosen_by(self, count: int | None = None) -> dict[str, Any]:
+        """The ranking, and how many were taken from its top, see `BankSource`."""
+        return {"screened": {"ranking": self.ranking_key, "confirm": _given(count)}}
+
+    def shifts(self) -> dict[tuple[int, int], float]:
+        """The largest contrast of every screened feature, by layer and feature.
+
+        Raises:
+            Incomplete: The ranking is not there.
+        """
+        rows = self.ranked()
+        return {
+            (int(row.layer), int(row.feature)): float(row.contrast)
+            for row in rows.dropna(subset=["contrast"]).itertuples()
+        }
+
+    def ranked(self, top: int | None = None) -> pd.DataFrame:
+        """The first rows of the ranking, or all.
+
+        Raises:
+            Incomplete: The ranking is not there.
+        """
+        return self.store.read("ranking", [self.ranking_key]).slice(0, top).to_pandas()
+
+    def known_answers(self) -> dict[str, set[tuple[int, int]]]:
+        """(layer, feature) of planted features by role, empty where there are none.
+
+        A selection knows whether it includes them; without one, the lab's SAEs have some.
+        """
+        if self.selection is not None:
+            return self.selection.known_answers()
+        lab = sae_release(self.sae).local is not None
+        return planted_in(self.sae, self.layers) if lab else {role: set() for role in ROLES}
+
+    def screened(self) -> int:
+        """Most features that are screened."""
+        if self.selection is None or self.settings.every_feature:
+            return len(self.layers) * sae_release(self.sae).d_sae
+        return self.selection.most()
+
+    def most(self, count: int | None = None) -> int:
+        """Features of the bank at most: as many as are asked for, see `BankSource`."""
+        return min(_given(count), self.screened())
+
+    def run(self, context: "ModelContext | None", unit: Unit, slots: int | None = None) -> Outcome:
+        if unit.kind == "ranking":
+            from pitboss.experiments.screening.ranking import rank_features
+
+            return rank_features(self)
+        from pitboss.experiments.screening.shifts import screen_chunk
+
+        assert context is not None  # the chunks name their model
+        return screen_chunk(context, self, unit.payload)
+
+    def workload(self) -> list[Workload]:
+        return [workload(self)]
+
+    def notes(self) -> Iterable[str]:
+        return notes(self)
+
+    def shown(self, unit: Unit) -> Iterable[Artifact]:
+        """The largest shifts of a chunk."""
+        if unit.kind == "screening":
+            rows = screened_rows(self.store.read("screening", [unit.key]).to_pandas())
+            title = f"Chunk {unit.slug}, its largest shifts"
+            yield TableArtifact(f"{self.name}-{unit.slug}", rows, title)
+
+    def results(self, model: str) -> Iterable[Artifact]:
+        """The features that lead, and what all of them do, as a picture."""
+        part = self.store.ref("ranking", self.ranking_key)
+        assert part is not None  # asked when everything is finished
+        ranked, known, names = self.ranked(), self.known_answers(), contrasted(self.values)
+        yield TableArtifact(
+            f"{self.name}-ranking",
+            leading_features(ranked, contrasted=names),
+            "The features that move the log odds of stopping most",
+            rest=part.path,
+        )
+        picture = screening_figure(
+            ranked,
+            self.settings.rank_by,
+            planted=sorted(known["causal"]),
+            null=sorted(known["null"]),
+            contrasted=names,
+        )
+        title = "What each feature does to the odds of stopping"
+        yield FigureArtifact(self.named("screening"), picture, title)
+
+    def summary(self) -> dict[str, Any]:
+        """How many features were screened, how many change anything, how many are patched."""
+        if not self.plan.done(self.ranking):
+            return {}
+        ranked, causal = self.ranked(), self.known_answers()["causal"]
+        found: dict[str, Any] = {
+            "features": len(ranked),
+            "change_anything": int((~ranked["unchanged"]).sum()),
+            "confirm": max(self.counts, default=None),
+        }
+        if causal:
+            pairs = zip(ranked["layer"], ranked["feature"], strict=True)
+            leads = [pair in causal for pair in pairs]
+            found["planted_causal"] = sum(leads)
+            found["planted_causal_leading"] = sum(leads[: sum(leads)])
+        return {self.named("screened"): found}
+
+
+def _given(count: int | None) -> int:
+    """How many from the top of a ranking; a study whose reader does not say is refused."""
+    assert count is not None
+    return count

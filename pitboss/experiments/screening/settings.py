@@ -1,17 +1,24 @@
 """The screening in a study file: Exp2's question, computed instead of sampled."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pitboss.studies.experiment import ExperimentSettings, Name, Problem, Reads
+from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Problem, Reads
 from pitboss.studies.fields import Alias, ChoicePrompt, Count, Gate, Layers, unique
 
 if TYPE_CHECKING:
     from pitboss.studies.model import Study
 
 OF_GROUPS = ("safe", "risky")
+_ORDER = (*OF_GROUPS, "off", "most")
+
+
+def contrasted(values: Collection[str]) -> tuple[str, str] | None:
+    """The two values that are compared, first minus second; None where there are not two."""
+    first, *second = (name for name in _ORDER if name in values)
+    return (first, second[0]) if len(second) == 1 else None
 
 
 class ScreeningSettings(ExperimentSettings):
@@ -19,6 +26,7 @@ class ScreeningSettings(ExperimentSettings):
 
     flow: ClassVar[str] = "screening"
     makes: ClassVar[tuple[str, ...]] = ("ranking", "bank")
+    counted: ClassVar[Counted | None] = Counted("screening")
 
     kind: Literal["screening"]
 

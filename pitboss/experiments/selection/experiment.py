@@ -1,263 +1,285 @@
 """Which SAE features differ between games that end bankrupt and games that end in a stop.
 
 A unit is one layer's sums over the last decision of every such game, read at the last prompt token;
-decisions with the same prompt are computed once. `select_features` then tests all features of all
+decisions with the same prompt are computed once. The last unit then tests all features of all
 layers at once, chooses, and writes the feature bank.
 """
 
-import time
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pitboss.errors import BadInput
-from pitboss.experiments.games import experiment as games
-from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.games.experiment import Games
+from pitboss.experiments.runtime.artifacts import (
+    Artifact,
+    FigureArtifact,
+    NoteArtifact,
+    TableArtifact,
+)
+from pitboss.experiments.runtime.experiment import Experiment, Stages
 from pitboss.experiments.runtime.identity import model_identity, sae_identity
-from pitboss.experiments.runtime.states import prompt_states
-from pitboss.experiments.runtime.unit import Unit
-from pitboss.experiments.selection.groups import (
-    adjusting,
-    adjustments_table,
-    design,
-    distinct_states,
-    last_decisions,
-)
-from pitboss.experiments.selection.layer_sums import summed
-from pitboss.models.catalogue import LAB_DIR, model_spec, sae_release
-from pitboss.models.checks import check_reconstruction, require
-from pitboss.saes.bank import FeatureBank
-from pitboss.saes.imported import (
-    FeatureSpace,
-    ImportedStatistics,
-    import_statistics,
-    select_imported,
-)
-from pitboss.saes.loading import load_sae
-from pitboss.saes.planted import planted
-from pitboss.saes.plausibility import implausible
-from pitboss.saes.selection import Selection, SelectionRules, select
-from pitboss.saes.statistics import StatisticsRules, statistics_of_tables
-from pitboss.saes.sums import sums_table
-from pitboss.store import PartRef, Store, part_key, table_of
-from pitboss.studies.model import Features, Study
+from pitboss.experiments.runtime.unit import Outcome, Unit
+from pitboss.experiments.selection.announced import notes, workload
+from pitboss.experiments.selection.groups import adjusting, last_decisions
+from pitboss.experiments.selection.imported import imported_table
+from pitboss.experiments.selection.settings import SelectionSettings
+from pitboss.experiments.selection.statistics import firing, means
+from pitboss.models.catalogue import sae_release
+from pitboss.report.figures import statistics_figure
+from pitboss.saes.imported import ImportedStatistics
+from pitboss.saes.planted import ROLES, planted_in
+from pitboss.store import Store
+from pitboss.studies.fields import Gate
+from pitboss.studies.workload import Workload
 
-_CHECKED_PROMPTS = 8  # of the games, on which each SAE must reconstruct its layer
+if TYPE_CHECKING:
+    from pitboss.engine.controls import Firing
+    from pitboss.experiments.runtime.context import ModelContext
+    from pitboss.saes.bank import FeatureBank
+
+_SHOWN = ["layer", "rank", "feature", "chosen_by", "d", "q", "d_adjusted", "q_adjusted"]
 
 
-class FeatureSet(NamedTuple):
-    """What selection leaves; there are no statistics of our own when a table was imported."""
+class Selection(Experiment[SelectionSettings]):
+    """The features of one model that differ between the endings of its games."""
 
-    statistics: PartRef | None
-    features: PartRef
-    bank: Path
-    selection: Selection
+    @property
+    def model(self) -> str:
+        """The study's name of the model."""
+        return self.settings.model
 
+    @property
+    def sae(self) -> str:
+        """SAE release of the catalogue."""
+        return self.study.models[self.model].sae
 
-def bank_path(store: Store, alias: str) -> Path:
-    """Where a model's feature bank lies."""
-    return store.path / "banks" / f"{alias}.safetensors"
+    @property
+    def gate(self) -> Gate:
+        return self.settings.gate
 
+    @property
+    def layers(self) -> list[int]:
+        return self.settings.layers
 
-def load_bank(study: Study, store: Store, alias: str) -> FeatureBank:
-    """A model's feature bank, if it is the one that this study selects.
+    @property
+    def selection(self) -> "Selection":
+        """Itself: what else is a source of features names the selection that it goes back to."""
+        return self
 
-    Raises:
-        BadInput: It does not exist or is damaged.
-        Mismatch: It is of another model, SAE, gate or selection; names the first that differs.
-    """
-    return FeatureBank.load(bank_path(store, alias), expect=_bank_meta(study, alias))
+    @cached_property
+    def games(self) -> Games | None:
+        """The games that are compared; None where the statistics are imported."""
+        name = self.settings.games
+        return None if name is None else self.reads(Games, name)
 
+    @cached_property
+    def table(self) -> ImportedStatistics | None:
+        """The statistics from elsewhere, or None.
 
-def _bank_meta(study: Study, alias: str) -> dict[str, str]:
-    return {
-        "model": study.models[alias].id,
-        "sae": study.models[alias].sae,
-        "gate": study.features.gate,
-        "features": selection_key(study, alias),
-    }
+        Raises:
+            BadInput: The file is missing or damaged, or has layers that the selection does not.
+            Mismatch: The table belongs to another space, model, SAE, gate or hook point.
+        """
+        return imported_table(self.settings, self.study.models[self.model])
 
+    def stages(self, model: str) -> Stages:
+        if self.sums:
+            yield self.sums
+        yield [self.choice]
 
-def games_keys(study: Study, alias: str) -> list[str]:
-    """Content keys of all game batches of one model."""
-    return [unit.key for unit in games.units(study, alias)]
+    @cached_property
+    def sums(self) -> list[Unit]:
+        """One unit a layer; none when the statistics are imported."""
+        return [] if self.games is None else [self._sums(layer) for layer in self.layers]
 
-
-def units(study: Study, alias: str) -> list[Unit]:
-    """One unit a layer; none when the statistics are imported."""
-    if study.features.imported is not None:
-        return []
-    played, settings = games_keys(study, alias), study.features
-    release = sae_release(study.models[alias].sae)
-    return [
-        Unit(
-            experiment="features",
+    def _sums(self, layer: int) -> Unit:
+        return Unit(
+            experiment=self.name,
+            task="SAE extract",
             kind="sums",
-            slug=f"{alias}/L{layer:02d}",
+            slug=f"{self.model}/L{layer:02d}",
             identity={
-                **model_identity(study, alias, "features"),
-                "sae": sae_identity(study, alias, layer, study.features.gate),
-                "games": played,
+                **model_identity(self.study, self.model, own_prompts=True),
+                "sae": sae_identity(self.study, self.model, layer, self.gate),
+                "games": self._games_keys(),
                 "decision": "last",
                 "states": "counted",
-                **adjusting(settings),
+                **adjusting(self.settings),
             },
-            rows=2 * release.d_sae,
-            beside=() if settings.adjust == "none" else ("adjustments",),
+            rows=2 * sae_release(self.sae).d_sae,
+            beside=() if self.settings.adjust == "none" else ("adjustments",),
+            model=self.model,
             payload=layer,
         )
-        for layer in settings.layers
-    ]
 
+    def _games_keys(self) -> list[str]:
+        """Content keys of the batches of games that are compared."""
+        return [] if self.games is None else [unit.key for unit in self.games.batches(self.model)]
 
-def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
-    """Sum one layer's activations over the decisions of each group, and commit the sums."""
-    if done := unit.ref(store):
-        return done
-    began = time.time()
-    settings = lane.study.features
-    decisions = last_decisions(lane.study, store, lane.alias)
-    distinct = distinct_states(decisions)
-    comparison = design(settings, distinct)  # refused, if it has to be, before anything is computed
-    states = prompt_states(lane, distinct, unit.payload, slots)
-    sae = lane.sae(unit.payload, settings.gate, keep=False)  # used here and nowhere else
-    texts = list(decisions["prompt_text"].iloc[:: max(1, len(decisions) // _CHECKED_PROMPTS)])
-    require(check_reconstruction(lane.loaded, [sae], texts, settings.max_unexplained))
-    found = summed(sae, states, distinct, comparison)
-    if comparison is not None and found.adjusted is not None:
-        adjustments = adjustments_table(lane, unit.payload, comparison, found.adjusted)
-        store.commit(
-            "adjustments", unit.key, adjustments, identity=unit.identity, facts={"of": "features"}
+    @cached_property
+    def choice(self) -> Unit:
+        """Statistics, selected features and the bank."""
+        rules = self.settings.model_dump(mode="json", exclude={"kind", "model", "games", "layers"})
+        source = {} if self.table is None else {"table": self.table.sha256}
+        return Unit(
+            experiment=self.name,
+            task="feature selection",
+            kind="features",
+            slug=self.model,
+            identity={"sums": [unit.key for unit in self.sums], **source, "rules": rules},
+            rows=None,
+            beside=("statistics",) if self.sums else (),
+            intact=self._has_bank,
         )
-    table = sums_table(lane.loaded.spec.id, unit.payload, found.groups, found.states)
-    facts = {"decisions": len(decisions), "states": len(distinct)}
-    return unit.commit(store, table, began, {"device": str(lane.loaded.device), **facts})
 
+    @property
+    def key(self) -> str:
+        """Content key of the statistics and of the selected features."""
+        return self.choice.key
 
-def select_features(study: Study, store: Store, alias: str) -> FeatureSet:
-    """Test, choose and write: statistics, selected features, feature bank.
+    @property
+    def bank_path(self) -> Path:
+        return self.store.path / "banks" / f"{self.name}.safetensors"
 
-    The SAEs of the chosen features' layers are loaded once each, one after the other.
+    @property
+    def bank_meta(self) -> dict[str, Any]:
+        """What the bank belongs to."""
+        model = self.study.models[self.model]
+        return {"model": model.id, "sae": model.sae, "gate": self.gate, "features": self.key}
 
-    Raises:
-        Incomplete: A layer's sums are missing.
-        BadInput: Nothing passes the rules, or an included feature does not exist.
-    """
-    settings, identity = study.features, _selection_identity(study, alias)
-    release = study.models[alias].sae
-    rules = SelectionRules(
-        settings.min_abs_d,
-        settings.max_p,
-        settings.fdr,
-        settings.per_layer,
-        adjusted=settings.adjust != "none" and settings.imported is None,
-    )
-    statistics_ref = None
-    key = selection_key(study, alias)
-    if table := imported_table(study, alias):
-        chosen = select_imported(table, rules)
-    else:
-        statistics = _statistics(study, store, alias)
-        statistics_ref = store.commit(
-            "statistics", key, table_of("statistics", statistics), identity=identity
-        )
-        chosen = select(statistics, rules, include=included(settings, release))
-    features_ref = store.commit("features", key, chosen.table, identity=identity)
-    bank = FeatureBank.build(
-        (load_sae(release, layer, settings.gate) for layer in sorted(chosen.ids)),
-        chosen.ids,
-        values=chosen.values,
-        meta=_bank_meta(study, alias),
-    )
-    bank.save(bank_path(store, alias))
-    chosen = replace(chosen, doubts=implausible(chosen.features, _thresholds(bank)))
-    return FeatureSet(statistics_ref, features_ref, bank_path(store, alias), chosen)
+    def bank(self, count: int | None = None) -> "FeatureBank":
+        """The selected features with their vectors and values.
 
+        Raises:
+            BadInput: It does not exist or is damaged.
+            Mismatch: It is of another model, SAE, gate or selection; names the first that differs.
+        """
+        return self._bank
 
-def _thresholds(bank: FeatureBank) -> dict[int, NDArray[np.float32]]:
-    """Gate thresholds of a bank's features: layer -> threshold by feature id, 0 for all others."""
-    found = {}
-    for layer in sorted(set(bank.layer.tolist())):
-        mine = bank.layer == layer
-        ids = bank.feature[mine].numpy()
-        found[layer] = np.zeros(ids.max() + 1, np.float32)
-        found[layer][ids] = bank.threshold[mine].numpy()
-    return found
+    @cached_property
+    def _bank(self) -> "FeatureBank":
+        from pitboss.saes.bank import FeatureBank
 
+        return FeatureBank.load(self.bank_path, expect=self.bank_meta)
 
-def _statistics(study: Study, store: Store, alias: str) -> pd.DataFrame:
-    """All features of all layers, tested over the study's own games."""
-    settings = study.features
-    wanted = [unit.key for unit in units(study, alias)]
-    kinds = ["sums"] if settings.adjust == "none" else ["sums", "adjustments"]
-    for kind in kinds:
-        store.coverage(kind, wanted).require()
-    sums, *adjustments = (store.read(kind, wanted) for kind in kinds)
-    return statistics_of_tables(
-        sums,
-        adjustments[0] if adjustments else None,
-        StatisticsRules(settings.min_fired, settings.min_group),
-        count=settings.count,
-        model=model_spec(study.models[alias].id).id,
-        sae=study.models[alias].sae,
-    )
+    def _has_bank(self, store: Store) -> bool:
+        try:
+            self.bank()
+        except BadInput:
+            return False
+        return True
 
-
-def imported_table(study: Study, alias: str) -> ImportedStatistics | None:
-    """The study's table from elsewhere, or None if it uses its own games.
-
-    Raises:
-        BadInput: The file is missing or damaged, or names layers that the study does not use.
-        Mismatch: The table belongs to another space, model, SAE, gate or hook point.
-    """
-    declared = study.features.imported
-    if declared is None:
-        return None
-    lane = FeatureSpace(
-        space="sae",
-        model=study.models[alias].id,
-        sae=study.models[alias].sae,
-        gate=study.features.gate,
-        hook_point="blocks.{layer}.hook_resid_post",
-        token="prompt_last",
-        d_sae=sae_release(study.models[alias].sae).d_sae,
-    )
-    path = LAB_DIR.parent / declared.path
-    table = import_statistics(path, declared=declared.model_dump(exclude={"path"}), lane=lane)
-    strangers = sorted(set(table.frame["layer"]) - set(study.features.layers))
-    if strangers:
-        raise BadInput(
-            f"The table has features of layers {strangers}, which the study does not use.",
-            where=str(path),
-            next="Name these layers in features.layers.",
-        )
-    return table
-
-
-def selection_key(study: Study, alias: str) -> str:
-    """Content key of a model's statistics and selected features."""
-    return part_key(alias, _selection_identity(study, alias))
-
-
-def _selection_identity(study: Study, alias: str) -> dict[str, Any]:
-    rules = study.features.model_dump(mode="json", exclude={"models", "layers"})
-    table = imported_table(study, alias)
-    source = {"table": table.sha256} if table else {}
-    return {"sums": [unit.key for unit in units(study, alias)], **source, "rules": rules}
-
-
-def included(settings: Features, release: str) -> dict[int, list[int]]:
-    """Features taken in whatever their statistics: layer -> ids."""
-    if settings.include == "none":
+    def chosen_by(self, count: int | None = None) -> dict[str, Any]:
+        """Nothing: the features are named by their statistics, see `BankSource`."""
         return {}
-    if settings.include == "planted":
+
+    def shifts(self) -> dict[tuple[int, int], float]:
+        """None is computed, see `BankSource`."""
+        return {}
+
+    def differences(self) -> dict[tuple[int, int], float]:
+        """Cohen's d of every selected feature that has one, by layer and feature.
+
+        Raises:
+            Incomplete: The selection is not finished.
+        """
+        rows = self.store.read("features", [self.key], columns=["layer", "feature", "d"])
         return {
-            layer: sorted(id for ids in roles.values() for id in ids)
-            for layer, roles in planted(release).items()
-            if layer in settings.layers
+            (int(row.layer), int(row.feature)): float(row.d)
+            for row in rows.to_pandas().dropna(subset=["d"]).itertuples()
         }
-    return {layer: list(ids) for layer, ids in settings.include.items()}
+
+    def means(self, names: Sequence[str]) -> dict[int, NDArray[np.float32]]:
+        """What every feature can be set to: layer -> float32 [names, d_sae].
+
+        Args:
+            names: Groups, safe or risky.
+
+        Raises:
+            Incomplete: The statistics are not there.
+        """
+        return means(self.store, self.key, names)
+
+    def firing(self, layer: int) -> "Firing | None":
+        """How a layer's features fire in the games; None for imported statistics.
+
+        Raises:
+            Incomplete: The statistics are not there.
+        """
+        return None if self.games is None else firing(self.store, self.key, layer)
+
+    def known_answers(self) -> dict[str, set[tuple[int, int]]]:
+        """(layer, feature) of the planted features by role; empty sets where none are included."""
+        if self.settings.include != "planted":
+            return {role: set() for role in ROLES}
+        return planted_in(self.sae, self.layers)
+
+    def most(self, count: int | None = None) -> int:
+        """Most features that can be selected: `per_layer` in every layer, and the included."""
+        include = self.settings.include
+        more = sum(map(len, include.values() if isinstance(include, dict)
+                       else self.known_answers().values()))  # fmt: skip
+        return len(self.layers) * self.settings.per_layer + more
+
+    def selected(self) -> int:
+        """Features that are selected; 0 as long as none are."""
+        done = self.store.ref("features", self.key)
+        return 0 if done is None else done.rows
+
+    def run(self, context: "ModelContext | None", unit: Unit, slots: int | None = None) -> Outcome:
+        from pitboss.experiments.selection.choice import select_features
+        from pitboss.experiments.selection.layer_sums import sum_layer
+
+        if unit.kind == "features":
+            return select_features(self)
+        assert context is not None  # the sums name their model
+        decisions = last_decisions(self.store, self._games_keys())
+        return sum_layer(context, self.settings, decisions, unit.payload, slots)
+
+    def workload(self) -> list[Workload]:
+        return [workload(self)]
+
+    def notes(self) -> Iterable[str]:
+        return notes(self)
+
+    def preflight(self) -> None:
+        """Refuse a table that does not fit."""
+        _ = self.table
+
+    def results(self, model: str) -> Iterable[Artifact]:
+        """The selected features, how many passed in each layer, and what to doubt."""
+        from pitboss.experiments.selection.choice import choose, doubted
+
+        part = self.store.ref("features", self.key)
+        assert part is not None  # asked when everything is finished
+        selected = self.store.read("features", [self.key])
+        yield TableArtifact(
+            f"{self.name}-{model}",
+            selected.select([*_SHOWN, "safe", "risky"]).to_pylist(),
+            f"{selected.num_rows} features of {model} to be patched",
+            rest=part.path,
+        )
+        chosen = doubted(choose(self).chosen, self.bank())
+        yield TableArtifact(
+            f"{self.name}-layers-{model}",
+            chosen.layers.to_dict("records"),
+            f"Features of {model} tested and selected in each layer",
+        )
+        if self.sums:
+            statistics = self.store.read("statistics", [self.key]).to_pandas()
+            yield FigureArtifact(
+                self.named(f"features-{model}"),
+                statistics_figure(statistics, selected.to_pandas()),
+                f"Effect sizes of {model}'s features",
+            )
+        if doubts := [f"- {doubt.what} ({doubt.entries})" for doubt in chosen.doubts]:
+            yield NoteArtifact(
+                f"{self.name}-doubts-{model}",
+                "\n".join(doubts),
+                "Doubtful entries among the selected",
+            )

@@ -1,36 +1,24 @@
-"""The two groups of decisions whose activations are compared, and at equal values of what.
+"""The two groups of decisions whose activations are compared.
 
 Risky are the last decisions of games that end bankrupt, safe those of games that end in a stop.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from pitboss.errors import Mismatch
-from pitboss.experiments.games import experiment as games
-from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.selection.settings import SelectionSettings
 from pitboss.games.outcomes import Outcome
-from pitboss.saes.adjusted import Adjusted, Design, covariate_design, matched_design
-from pitboss.store import Store, table_of
-from pitboss.studies.model import Features, Study
+from pitboss.store import Store
 
 GROUPS = {Outcome.BANKRUPTCY: "risky", Outcome.VOLUNTARY_STOP: "safe"}
 CELLS = ("balance", "round")
-_COVARIATES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "balance": lambda states: states["balance"],
-    "log_balance": lambda states: np.log(states["balance"]),
-    "round": lambda states: states["round"],
-    "log_round": lambda states: np.log(states["round"]),
-    "variable": lambda states: states["variable"],
-}
 _OF_STATE = ("balance", "round", "variable")
 
 
-def adjusting(settings: Features) -> dict[str, Any]:
+def adjusting(settings: SelectionSettings) -> dict[str, Any]:
     """What the adjusted differences depend on besides the activations."""
     if settings.adjust == "none":
         return {}
@@ -38,8 +26,11 @@ def adjusting(settings: Features) -> dict[str, Any]:
     return {"adjust": [settings.adjust, settings.count, settings.errors, *by]}
 
 
-def last_decisions(study: Study, store: Store, alias: str) -> pd.DataFrame:
+def last_decisions(store: Store, keys: Sequence[str]) -> pd.DataFrame:
     """The last decision of every game that ended bankrupt or in a stop, in the order of games.
+
+    Args:
+        keys: Content keys of the batches of games.
 
     Returns:
         Columns game, key, prompt_sha256, prompt_text, group (risky | safe), balance, round,
@@ -48,7 +39,6 @@ def last_decisions(study: Study, store: Store, alias: str) -> pd.DataFrame:
     Raises:
         Incomplete: Games are missing.
     """
-    keys = [unit.key for unit in games.units(study, alias)]
     store.coverage("games", keys).require()
     outcome = store.read("games", keys).select(["key", "outcome", "bet_type"]).to_pandas()
     columns = ["game", "key", "round", "attempt", "balance", "prompt_sha256", "prompt_text"]
@@ -78,48 +68,9 @@ def distinct_states(decisions: pd.DataFrame) -> pd.DataFrame:
         raise Mismatch(
             f"{int(differ.sum())} prompts were shown at different balances or rounds.",
             where=str(differ.idxmax()),
-            next="Set features.adjust to none; the prompt does not say where the game stands.",
+            next="Set adjust to none; the prompt does not say where the game stands.",
         )
     counts = pd.crosstab(decisions["prompt_sha256"], decisions["group"])
     counts = counts.reindex(columns=list(GROUPS.values()), fill_value=0)
     first = state[["key", "prompt_text", *_OF_STATE]].first()
     return first.join(counts).reset_index()
-
-
-def design(settings: Features, states: pd.DataFrame) -> Design | None:
-    """The comparison that the study wants, over distinct states; None where it adjusts nothing.
-
-    Raises:
-        BadInput: The groups cannot be compared at equal balance and round.
-    """
-    risky, safe = (states[name].to_numpy() for name in GROUPS.values())
-    if settings.count == "states":
-        risky, safe = np.minimum(risky, 1), np.minimum(safe, 1)
-    if settings.adjust == "covariates":
-        columns = [_COVARIATES[name](states) for name in settings.covariates]
-        return covariate_design(risky, safe, np.column_stack(columns))
-    if settings.adjust == "matched":
-        return matched_design(risky, safe, states.groupby(list(CELLS)).ngroup().to_numpy())
-    return None
-
-
-def adjustments_table(lane: Lane, layer: int, comparison: Design, found: Adjusted) -> pa.Table:
-    settings = lane.study.features
-    robust = settings.errors == "robust"
-    frame = pd.DataFrame(
-        {
-            "model": lane.loaded.spec.id,
-            "layer": layer,
-            "feature": np.arange(len(found.difference)),
-            "adjust": settings.adjust,
-            "errors": settings.errors,
-            "n_risky": comparison.n_risky,
-            "n_safe": comparison.n_safe,
-            "difference": found.difference,
-            "se": found.se_robust if robust else found.se,
-            "df": float(comparison.df_robust if robust else comparison.df),
-        }
-    )
-    if comparison.cell is not None:
-        frame["cells"] = comparison.cells
-    return table_of("adjustments", frame)

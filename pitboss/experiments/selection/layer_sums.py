@@ -12,11 +12,55 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from pitboss.experiments.runtime.states import ENCODED_AT_ONCE
-from pitboss.experiments.selection.groups import GROUPS
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.runtime.states import ENCODED_AT_ONCE, prompt_states
+from pitboss.experiments.runtime.unit import Outcome, Rows
+from pitboss.experiments.selection.comparison import adjustments_table, design
+from pitboss.experiments.selection.groups import GROUPS, distinct_states
+from pitboss.experiments.selection.settings import SelectionSettings
+from pitboss.models.checks import check_reconstruction, require
 from pitboss.saes.adjusted import Adjusted, Design, RunningAdjusted
 from pitboss.saes.loading import SaeLayer
-from pitboss.saes.sums import GroupSums, RunningSums
+from pitboss.saes.sums import GroupSums, RunningSums, sums_table
+
+_CHECKED_PROMPTS = 8  # of the games, on which each SAE must reconstruct its layer
+
+
+def sum_layer(
+    context: ModelContext,
+    settings: SelectionSettings,
+    decisions: pd.DataFrame,
+    layer: int,
+    slots: int | None = None,
+) -> Outcome:
+    """Sum one layer's activations over the decisions of each group; decisions at one prompt once.
+
+    Args:
+        decisions: As of `pitboss.experiments.selection.groups.last_decisions`.
+
+    Raises:
+        BadInput: The groups cannot be compared, or the SAE does not reconstruct its layer.
+    """
+    distinct = distinct_states(decisions)
+    comparison = design(settings, distinct)  # refused, if it has to be, before anything is computed
+    states = prompt_states(context, distinct, settings.layers, layer, slots)
+    sae = context.sae(layer, settings.gate, keep=False)  # used here and nowhere else
+    texts = list(decisions["prompt_text"].iloc[:: max(1, len(decisions) // _CHECKED_PROMPTS)])
+    require(check_reconstruction(context.loaded, [sae], texts, settings.max_unexplained))
+    found, model = summed(sae, states, distinct, comparison), context.loaded.spec.id
+    tables: dict[str, Rows] = {"sums": sums_table(model, layer, found.groups, found.states)}
+    if comparison is not None and found.adjusted is not None:
+        tables["adjustments"] = adjustments_table(
+            settings, model, layer, comparison, found.adjusted
+        )
+    return Outcome(
+        tables,
+        {
+            "device": str(context.loaded.device),
+            "decisions": len(decisions),
+            "states": len(distinct),
+        },
+    )
 
 
 class Summed(NamedTuple):
