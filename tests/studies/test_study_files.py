@@ -151,3 +151,13 @@ def test_every_section_and_field_explains_itself_in_forms_and_docs() -> None:
     silent = [name for name, facts in explained.items() if len(facts.get("description", "")) < 15]
     assert silent == [], silent
     assert len(explained) > 100
+
+
+def test_responses_with_prompts_of_their_own_may_have_another_width(
+    settings: dict[str, Any],
+) -> None:
+    engine = parse_study(settings).engine
+    assert [engine.width_of(own_prompts=own) for own in (True, False)] == [128, 128]
+    settings["engine"]["games_width"] = 32
+    engine = parse_study(settings).engine
+    assert [engine.width_of(own_prompts=own) for own in (True, False)] == [32, 128]
