@@ -11,10 +11,11 @@ from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.gpus import Survey, gb
+from pitboss.floor.memory.gpus import Survey
 from pitboss.floor.memory.headroom import AUTOMATIC, Standing, Step
 from pitboss.floor.memory.limits import Limits
 from pitboss.floor.planning.pool_assignment import pool_of
+from pitboss.formats import gb
 from pitboss.store.documents import replace_json
 
 STANDINGS = "watch.json"

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from pitboss.floor.memory.gpus import HIDDEN, Gpu, Survey, gb
+from pitboss.floor.memory.gpus import HIDDEN, Gpu, Survey
 from pitboss.floor.memory.thresholds import MARGINAL_FROM, occupancy, safety
 from pitboss.floor.planning.placement import Placement
+from pitboss.formats import gb
 
 
 def changes(before: Survey, now: Survey, placements: Sequence[Placement]) -> list[str]:

@@ -14,6 +14,7 @@ from pitboss.report.page.data import script_json
 from pitboss.report.page.phrases import told, told_if_known
 from pitboss.report.page.sections import (
     betting,
+    clamped_games,
     controls,
     coverage,
     declared,
@@ -23,7 +24,6 @@ from pitboss.report.page.sections import (
     games,
     headline,
     pathway,
-    persistent,
     ran,
     readers,
     screening,
@@ -31,6 +31,7 @@ from pitboss.report.page.sections import (
     words,
 )
 from pitboss.report.page.strings import LANGUAGES, named, said, texts
+from pitboss.report.reader import Reader
 from pitboss.store import Store
 
 HERE = Path(__file__).parent
@@ -38,15 +39,15 @@ ASSETS = HERE / "assets"
 NAME = "report.html"
 SECTIONS: tuple[ModuleType, ...] = (
     headline, ran, effects, dose, controls, features, screening, pathway, words, games, betting,
-    persistent, readers, coverage, declared, settings,
+    clamped_games, readers, coverage, declared, settings,
 )  # fmt: skip
 SCRIPTS = ("base.js", "plots.js", "figures.js", "games.js", "table.js", "card.js", "start.js")
 LIBRARIES = ("d3.min.js", "plot.min.js")
 
 
-def page(store: Store) -> str:
+def page(reader: Reader) -> str:
     """The whole report of a study; the same files of the study give the same bytes."""
-    book = Book(store)
+    book = Book(reader)
     built: dict[str, Section | None] = {
         module.__name__.rpartition(".")[2]: module.build(book) for module in SECTIONS
     }
@@ -57,8 +58,10 @@ def page(store: Store) -> str:
     script = "\n".join(_asset(name) for name in SCRIPTS)
     libraries = [_asset(f"vendor/{name}") for name in LIBRARIES]
     return _templates().get_template("page.html").render(
-        study=book.manifest["name"],
-        models=sorted({choice["id"] for choice in book.manifest.get("models", {}).values()}),
+        study=reader.name,
+        experiment=reader.of_name,
+        others=[(name, file_of(name)) for name in _shown(reader) if name != reader.of_name],
+        models=sorted({choice["id"] for choice in reader.settings.get("models", {}).values()}),
         fingerprint=book.summary.get("fingerprint"),
         sections=there,
         absent=[name for name, section in built.items() if section is None],
@@ -71,9 +74,26 @@ def page(store: Store) -> str:
     )  # fmt: skip
 
 
+def file_of(experiment: str | None) -> str:
+    """Name of the page of the first experiments of their kinds, or of a further one."""
+    return NAME if experiment is None else f"report-{experiment}.html"
+
+
 def write(store: Store) -> Path:
-    """Writes report.html into the study's folder, in one step."""
-    return store.write_bytes(NAME, page(store).encode())
+    """Writes report.html into the study's folder, and a page for each further experiment.
+
+    Returns:
+        The path of report.html.
+    """
+    reader = Reader(store)
+    for name in reader.further:
+        store.write_bytes(file_of(name), page(Reader(store, name)).encode())
+    return store.write_bytes(NAME, page(reader).encode())
+
+
+def _shown(reader: Reader) -> list[str | None]:
+    """The experiments that have pages of their own; None for the first ones."""
+    return [None, *reader.further]
 
 
 def _templates() -> Environment:
