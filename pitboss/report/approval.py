@@ -17,8 +17,8 @@ def form_text(study: str, asked: Asked, days: float) -> str:
             "## What is asked",
             "\n".join(f"{n}. {text}" for n, text in enumerate(questions, 1)),
             f"Without an answer within {duration(days * 86_400)} nothing starts, and this run "
-            f"fails. The answer is bound to the plan `{asked.plan_hash}`; if the floor changes before it "
-            "is given, it is asked again.",
+            f"fails. The answer is bound to the plan `{asked.plan_hash}`; if the floor changes "
+            "before it is given, it is asked again.",
         ]
     )
 

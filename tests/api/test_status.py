@@ -96,9 +96,7 @@ def test_a_finished_studys_summary_is_believed_only_while_its_parts_are_there(
     store = plan.store
     step = {"parts": {"expected": 1, "actual": 1}, "rows": {"expected": 48, "actual": 48}}
     steps = {"games": step | {"rows_per_second": 4.8}}
-    store.write_json(
-        "summary.json", {"complete": True, "experiments": {"games": {"steps": steps}}}
-    )
+    store.write_json("summary.json", {"complete": True, "experiments": {"games": {"steps": steps}}})
     assert status_of(store).state == "complete"
     (store.path / store.refs("games")[0].path).unlink()
     assert status_of(store).state != "complete"

@@ -138,7 +138,9 @@ def test_what_is_missing_in_a_study(tmp_path: Path) -> None:
 def test_warnings_of_repeated_texts() -> None:
     few = {"risky": NewTexts(1000, 100), "": NewTexts(50, 2)}
     arm, games = map(korean, repetitions("confirmation/trials", few))
-    assert arm.startswith("confirmation/trials, 조건 ‘위험 값’:") and "1,000" in arm and "10%" in arm
+    assert (
+        arm.startswith("confirmation/trials, 조건 ‘위험 값’:") and "1,000" in arm and "10%" in arm
+    )
     assert games.startswith("confirmation/trials:") and "draws" not in arm + games
 
 

@@ -60,7 +60,8 @@ def page(reader: Reader) -> str:
     return _templates().get_template("page.html").render(
         study=reader.name,
         experiment=reader.of_name,
-        others=[(name, file_of(name)) for name in _shown(reader) if name != reader.of_name],
+        others=[(names, _file_of(other)) for names, other in _pages(reader).items()
+                if other.of_name != reader.of_name],
         models=sorted({choice["id"] for choice in reader.settings.get("models", {}).values()}),
         fingerprint=book.summary.get("fingerprint"),
         sections=there,
@@ -74,26 +75,36 @@ def page(reader: Reader) -> str:
     )  # fmt: skip
 
 
-def file_of(experiment: str | None) -> str:
-    """Name of the page of the first experiments of their kinds, or of a further one."""
-    return NAME if experiment is None else f"report-{experiment}.html"
-
-
 def write(store: Store) -> Path:
-    """Writes report.html into the study's folder, and a page for each further experiment.
+    """Writes report.html into the study's folder, and a page for what is seen of other experiments.
 
     Returns:
         The path of report.html.
     """
-    reader = Reader(store)
+    first, *others = _pages(Reader(store)).values()
+    for reader in others:
+        store.write_bytes(_file_of(reader), page(reader).encode())
+    return store.write_bytes(NAME, page(first).encode())
+
+
+def _pages(reader: Reader) -> dict[str, Reader]:
+    """What each page of the study shows, by the experiments that are not shown by report.html.
+
+    Experiments that belong together, such as a patching and what its features come from, share a
+    page, called by the last of them in the study file.
+    """
+    shared: dict[frozenset[str], tuple[list[str], Reader]] = {}
     for name in reader.further:
-        store.write_bytes(file_of(name), page(Reader(store, name)).encode())
-    return store.write_bytes(NAME, page(reader).encode())
+        other = Reader(reader.store, name)
+        names, _ = shared.get(frozenset(other.chosen.values()), ([], other))
+        shared[frozenset(other.chosen.values())] = [*names, name], other
+    return {reader.name: Reader(reader.store)} | {
+        ", ".join(names): other for names, other in shared.values()
+    }
 
 
-def _shown(reader: Reader) -> list[str | None]:
-    """The experiments that have pages of their own; None for the first ones."""
-    return [None, *reader.further]
+def _file_of(reader: Reader) -> str:
+    return NAME if reader.of_name is None else f"report-{reader.of_name}.html"
 
 
 def _templates() -> Environment:
