@@ -10,9 +10,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from pitboss.api.results import Results
-from pitboss.api.where import keep
+from pitboss.api.where import conditions
 from pitboss.errors import BadInput
 from pitboss.report.reader import plain_rows, to_frame
+from pitboss.store import KINDS
 
 FOLDER = "exports"
 FORMATS = ("csv", "parquet", "json")
@@ -67,16 +68,9 @@ def exported(
     if format not in FORMATS:
         raise BadInput(f"No format {format!r}.", next=f"Use one of {', '.join(FORMATS)}.")
     results.require(kind)
-    table = keep(results.read(kind), where)
-    if columns is not None:
-        if strangers := [column for column in columns if column not in table.column_names]:
-            raise BadInput(
-                f"There is no column {', '.join(map(repr, strangers))}.",
-                where=f"table {kind}",
-                next=f"Columns: {', '.join(table.column_names)}.",
-            )
-        table = table.select(list(columns))
-    return _encoded(table, format)
+    results.require_columns(kind, columns or ())
+    found = results.read(kind, columns, conditions(where, KINDS[kind].schema))
+    return _encoded(found, format)
 
 
 def _encoded(table: pa.Table, format: str) -> bytes:

@@ -61,13 +61,7 @@ class Results(Shown, Reader):
             Incomplete: The experiment that makes it has not run.
         """
         self.require(kind)
-        known = KINDS[kind].schema.names
-        if strangers := [name for name in columns or () if name not in known]:
-            raise BadInput(
-                f"The table {kind} has no column {', '.join(map(repr, strangers))}.",
-                where="docs/schema.md",
-                next=f"Its columns: {', '.join(known)}.",
-            )
+        self.require_columns(kind, columns or ())
         if columns is not None and kind not in self._tables:
             return to_frame(self.read(kind, columns))
         if kind not in self._tables:
@@ -86,6 +80,20 @@ class Results(Shown, Reader):
             raise BadInput(f"No table {kind!r}.", next=f"Known tables: {', '.join(KINDS)}.")
         if not self.has(kind):
             raise self._not_there(kind, MAKERS.get(kind, ""))
+
+    def require_columns(self, kind: str, columns: Sequence[str]) -> None:
+        """Nothing if a kind of table has these columns.
+
+        Raises:
+            BadInput: It has not all of them; says which there are.
+        """
+        known = KINDS[kind].schema.names
+        if strangers := [name for name in columns if name not in known]:
+            raise BadInput(
+                f"The table {kind} has no column {', '.join(map(repr, strangers))}.",
+                where="docs/schema.md",
+                next=f"Its columns: {', '.join(known)}.",
+            )
 
     def feature(self, layer: int | str, feature: int | None = None) -> Card:
         """All there is about one feature: `s.feature(3, 12)` or `s.feature("L3/F12")`.

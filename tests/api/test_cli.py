@@ -96,7 +96,7 @@ def test_export_to_standard_output_and_empty_cells(root: Path, capfdbinary: Any)
         (("export", "small", "trials", "--where", "colour=red"), "no column 'colour'"),
         (("export", "small", "trials", "--where", "layer=red"), "cannot be compared"),
         (("export", "small", "trials", "--where", "__import__('os')"), "is no condition"),
-        (("export", "small", "trials", "--columns", "colour"), "no column 'colour'"),
+        (("export", "small", "trials", "--columns", "colour"), "has no column 'colour'"),
     ],
 )
 def test_errors_say_what_where_and_what_next(
