@@ -19,9 +19,9 @@ from bench.shapes import load_shape
 from bench.work import patches_of, prompts_of, rows_of, sampled
 from pitboss.engine import Engine, Generation, Row
 from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_bytes
-from pitboss.floor.claims import Queue, in_turn
-from pitboss.floor.guard import Footprint, Thresholds
-from pitboss.floor.watcher import Watcher, nvml_headroom
+from pitboss.floor.locks.claims import Queue, in_turn
+from pitboss.floor.memory.guard import Footprint, Thresholds
+from pitboss.floor.memory.watcher import Watcher, nvml_headroom
 from pitboss.models.loading import LoadedModel
 
 if TYPE_CHECKING:

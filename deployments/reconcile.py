@@ -42,7 +42,7 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from deployments.floor import this_floor
 from deployments.settings import house
 from pitboss.errors import PitbossError
-from pitboss.floor.lock import KernelLock, lock_path
+from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
 from tasks.lane import lock_name
 
 GRACE_SECONDS = 60.0

@@ -47,7 +47,7 @@ def named(flow: str, parameters: Mapping[str, Any], pool: str) -> str:
     """`patching demo llama L0-3 1/2 on gpu-0`: flow, study, model, layers, share and lane."""
     path = str(parameters.get("study", ""))
     words = [flow, os.path.splitext(os.path.basename(path))[0]]
-    words += _about(path, parameters.get("experiment"), parameters.get("model"))
+    words += _about(flow, path, parameters.get("experiment"), parameters.get("model"))
     if int(parameters.get("shards") or 1) > 1:
         words.append(f"{int(parameters['shard']) + 1}/{parameters['shards']}")
     if pool:
@@ -55,7 +55,7 @@ def named(flow: str, parameters: Mapping[str, Any], pool: str) -> str:
     return " ".join(word for word in words if word)
 
 
-def _about(path: str, experiment: str | None, model: str | None) -> list[str]:
+def _about(flow: str, path: str, experiment: str | None, model: str | None) -> list[str]:
     """Experiment, models and layers of a run, as far as its study says.
 
     A bad study is the flow's business.
@@ -64,12 +64,17 @@ def _about(path: str, experiment: str | None, model: str | None) -> list[str]:
         study = read_study(path)
     except (PitbossError, OSError):
         return [experiment or "", model or ""]
-    if experiment not in study.experiments:
-        return [model or ""]
-    models = [model] if model else study.aliases_of(experiment)
-    layers = _layers(study, experiment)
-    own = "" if experiment == study.experiments[experiment].flow else experiment
-    return [own, "+".join(models), f"L{ranges(layers)}" if layers else ""]
+    alike = [name for name, each in study.experiments.items() if each.flow == flow]
+    if not alike:
+        return []
+    name = experiment if experiment in alike else alike[0]
+    models = [model] if model else study.aliases_of(name)
+    layers = _layers(study, name)
+    return [
+        name if len(alike) > 1 else "",
+        "+".join(models),
+        f"L{ranges(layers)}" if layers else "",
+    ]
 
 
 def _layers(study: Study, experiment: str) -> list[int]:

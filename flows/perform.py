@@ -14,7 +14,7 @@ from pitboss.experiments.runtime.experiment import Experiment
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.quality import Gate
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.floor.claims import in_turn
+from pitboss.floor.locks.claims import in_turn
 from pitboss.studies.experiment import ExperimentSettings
 from tasks.artifacts import Progress
 from tasks.model import load_if_needed

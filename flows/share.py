@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 from pitboss.experiments.runtime.experiment import Experiment
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.floor.claims import Queue
+from pitboss.floor.locks.claims import Queue
 from tasks.artifacts import Progress
 from tasks.lane import asked, left
 from tasks.model import DoesNotFit, left_to_others

@@ -13,8 +13,8 @@ from pitboss.experiments.runtime.carry_out import carry_out
 from pitboss.experiments.runtime.context import ModelContext, open_context
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.floor.fitted import Fitted
-from pitboss.floor.watcher import while_parked
+from pitboss.floor.memory.fitted import Fitted
+from pitboss.floor.memory.watcher import while_parked
 from pitboss.studies.model import Study
 from tasks.lane import (
     GivenUp,

@@ -11,6 +11,7 @@ from pitboss.experiments.preflight import preflight
 from pitboss.experiments.registry import load_study, plan_of
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.study import open_store
+from pitboss.folders import results_folder
 from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import show_markdown
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def results_root() -> Path:
     """Where studies are stored: `results` in the repository, or PITBOSS_RESULTS."""
-    return Path(os.environ.get("PITBOSS_RESULTS") or ROOT / "results")
+    return results_folder()
 
 
 def read_study(path: str) -> Study:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pitboss.api.steps import Step, kinds_of, rate_of, share_of_step, steps_of
-from pitboss.floor.claims import FOLDER
-from pitboss.floor.lock import KernelLock
+from pitboss.floor.locks.claims import FOLDER
+from pitboss.floor.locks.kernel_lock import KernelLock
 from pitboss.store import KINDS, Store
 from pitboss.store.parts import Record
 

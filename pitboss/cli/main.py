@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from pitboss import __version__
-from pitboss.cli import commands, studies
+from pitboss.cli import commands, floor, studies
 from pitboss.cli.answer import Answer
 from pitboss.errors import PitbossError
 
@@ -122,4 +122,5 @@ def _parser() -> argparse.ArgumentParser:
     asked = command("compare", "Two studies: settings, counts, findings.", commands.compare)
     asked.add_argument("a", metavar="STUDY_A")
     asked.add_argument("b", metavar="STUDY_B")
+    floor.add_commands(below, shared)
     return parser

@@ -32,10 +32,26 @@ class Reference(NamedTuple):
     product: str
 
 
-class Problem(NamedTuple):
-    """What is wrong with a study as a whole: where, as keys of the file, and a sentence."""
+Place = tuple[int | str, ...]
+"""Keys of a study file, from the top down, with the numbers of items of lists."""
 
-    place: tuple[str, ...]
+
+class Counted(NamedTuple):
+    """By what rows the finished units of an experiment are counted.
+
+    Attributes:
+        table: The kind of table whose parts say how long they took.
+        rows: Rows of it for one of what the experiment's workload counts as runs.
+    """
+
+    table: str
+    rows: int = 1
+
+
+class Problem(NamedTuple):
+    """What is wrong with a study: where, and a sentence without its full stop."""
+
+    place: Place
     what: str
 
 
@@ -48,6 +64,7 @@ class ExperimentSettings(Section):
         makes: What other experiments can read from it.
         elastic: Whether several workers share its units, joining and leaving as they may.
         own_prompts: Whether every response has a prompt of its own, so that fewer fit into memory.
+        counted: What speeds are measured by; None where finished units say none.
     """
 
     kind: str
@@ -58,6 +75,7 @@ class ExperimentSettings(Section):
     makes: ClassVar[tuple[str, ...]] = ()
     elastic: ClassVar[bool] = False
     own_prompts: ClassVar[bool] = False
+    counted: ClassVar[Counted | None] = None
 
     def references(self) -> Iterator[Reference]:
         """The experiments that this one reads, field by field."""

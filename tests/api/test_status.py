@@ -9,8 +9,8 @@ from pitboss.errors import Incomplete
 from pitboss.experiments.games import experiment as games
 from pitboss.experiments.runtime.study import open_store
 from pitboss.experiments.summary import write
-from pitboss.floor.claims import claim_path
-from pitboss.floor.lock import KernelLock
+from pitboss.floor.locks.claims import claim_path
+from pitboss.floor.locks.kernel_lock import KernelLock
 from pitboss.store import Store, table_of
 from tests.api.made import _games, study_of
 

@@ -26,8 +26,8 @@ from deployments.processes import wait_until
 from flows.approve import approve
 from flows.patching import patching
 from flows.watch import watch
-from pitboss.floor.approval import latest
-from pitboss.floor.history import remember
+from pitboss.floor.memory.history import remember
+from pitboss.floor.planning.approval import latest
 from tasks import floor as floor_tasks
 from tasks import study as study_tasks
 from tasks.study import ROOT, open_results, read_study

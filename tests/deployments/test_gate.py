@@ -18,11 +18,11 @@ from prefect.flow_engine import run_flow
 from deployments import approve as command
 from deployments.processes import wait_until
 from flows.approve import approve
+from pitboss.cli import floor as floor_command
 from pitboss.errors import BadInput
-from pitboss.floor import __main__ as floor_command
-from pitboss.floor.approval import latest
-from pitboss.floor.headroom import Limits
-from pitboss.floor.limits import read_limits
+from pitboss.floor.memory.headroom import Limits
+from pitboss.floor.memory.limits import read_limits
+from pitboss.floor.planning.approval import latest
 from pitboss.store import KINDS, Store, part_key, table_of
 from tasks import floor as floor_tasks
 from tasks import study as study_tasks

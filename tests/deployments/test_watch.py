@@ -16,8 +16,8 @@ from deployments.floor import Pool
 from deployments.pools import ensure_pools
 from flows import watch as watching
 from flows.watch import watch
-from pitboss.floor.headroom import Limits, Standing
-from pitboss.floor.limits import write_limits
+from pitboss.floor.memory.headroom import Limits, Standing
+from pitboss.floor.memory.limits import write_limits
 from tasks import study as study_tasks
 from tasks.floor import ARTIFACT
 from tasks.pools import read_standings

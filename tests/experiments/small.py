@@ -42,8 +42,8 @@ class Whole(NamedTuple):
         return self.plan.store
 
 
-def settings(**experiments: dict[str, Any]) -> dict[str, Any]:
-    """The demo study made small; each argument changes fields of one experiment."""
+def settings(**changes: dict[str, Any]) -> dict[str, Any]:
+    """The demo study made small; each argument changes fields of a section or an experiment."""
     made = yaml.safe_load((ROOT / "studies" / "demo.yaml").read_text(encoding="utf-8"))
     del made["models"]["gemma"]
     made["name"] = "small"
@@ -73,20 +73,21 @@ def settings(**experiments: dict[str, Any]) -> dict[str, Any]:
         },
         "words": {"top_tokens": 10, "contexts": {"top": 5, "texts": 60}},
     }
-    for changes in (small, experiments):
-        for name, fields in changes.items():
-            made["experiments"].setdefault(name, {}).update(fields)
+    for each in (small, changes):
+        for name, fields in each.items():
+            place = made if name in Study.model_fields else made["experiments"]
+            place.setdefault(name, {}).update(fields)
     return made
 
 
-def small_study(**experiments: dict[str, Any]) -> Study:
+def small_study(**changes: dict[str, Any]) -> Study:
     """The small study, validated."""
-    return parse_study(settings(**experiments))
+    return parse_study(settings(**changes))
 
 
-def small_plan(root: Path, **experiments: dict[str, Any]) -> Plan:
+def small_plan(root: Path, **changes: dict[str, Any]) -> Plan:
     """The small study with a store of its own below `root`."""
-    study = small_study(**experiments)
+    study = small_study(**changes)
     return plan_of(study, open_store(study, root))
 
 

@@ -15,8 +15,8 @@ from pitboss.experiments.runtime import residuals as passes
 from pitboss.experiments.runtime.carry_out import carry_out
 from pitboss.experiments.runtime.context import ModelContext
 from pitboss.experiments.words.experiment import Words
-from pitboss.floor.guard import Thresholds
-from pitboss.floor.watcher import Watcher
+from pitboss.floor.memory.guard import Thresholds
+from pitboss.floor.memory.watcher import Watcher
 from pitboss.models.loading import LoadedModel
 from pitboss.store import Store
 from tests.experiments.small import LAYERS, Whole

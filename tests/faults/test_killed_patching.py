@@ -20,8 +20,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from deployments.settings import ROOT
 from pitboss.experiments.patching import experiment as patching
 from pitboss.experiments.runtime.context import open_lane
-from pitboss.floor.claims import FOLDER
-from pitboss.floor.lock import KernelLock
+from pitboss.floor.locks.claims import FOLDER
+from pitboss.floor.locks.kernel_lock import KernelLock
 from pitboss.store import Store
 from tests.conftest import Server
 from tests.faults.patched import STUDY, finished, prepare, trial_files

@@ -22,7 +22,7 @@ import torch
 from pitboss.engine.runner import Runner
 from pitboss.experiments import patching
 from pitboss.experiments.runtime.study import open_store
-from pitboss.floor.claims import Queue
+from pitboss.floor.locks.claims import Queue
 from pitboss.studies.loading import load_study
 from tasks import model
 

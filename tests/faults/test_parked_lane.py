@@ -19,8 +19,8 @@ from prefect.states import Cancelling
 
 from flows.patching import patching
 from pitboss.experiments.runtime.context import Lane
-from pitboss.floor.guard import Footprint, Thresholds
-from pitboss.floor.watcher import Watcher, while_parked
+from pitboss.floor.memory.guard import Footprint, Thresholds
+from pitboss.floor.memory.watcher import Watcher, while_parked
 from pitboss.models.loading import load_model
 from tasks import lane, model
 from tasks.lane import LEFT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pitboss.floor.__main__ import main
+from pitboss.cli.floor import main
 
 FLOORS = Path(__file__).parents[2] / "studies" / "floors"
 FLOOR = ["--floor", str(FLOORS / "plan.yaml")]
@@ -46,7 +46,9 @@ def test_errors_go_to_stderr_with_status_1(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_survey_needs_no_tensor_library() -> None:
     code = (
-        "import sys, pitboss.floor.survey, pitboss.floor.options, pitboss.floor.history\n"
+        "import sys\n"
+        "import pitboss.floor.memory.survey, pitboss.floor.memory.history\n"
+        "import pitboss.floor.planning.options\n"
         "assert not {'torch', 'prefect', 'pydantic'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

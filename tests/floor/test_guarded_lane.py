@@ -8,8 +8,8 @@ import torch
 from pitboss.errors import BadInput
 from pitboss.experiments.patching import experiment as patching
 from pitboss.experiments.runtime.context import Lane, watch
-from pitboss.floor.guard import Thresholds
-from pitboss.floor.watcher import Watcher
+from pitboss.floor.memory.guard import Thresholds
+from pitboss.floor.memory.watcher import Watcher
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.store import Store
 from pitboss.studies.model import Study

@@ -11,15 +11,10 @@ import pytest
 
 from deployments.processes import TOKEN
 from pitboss.errors import BadInput
-from pitboss.floor import survey as surveys
-from pitboss.floor.classes import margin, occupancy, safety
-from pitboss.floor.survey import (
-    OUR_VARIABLE,
-    read_survey,
-    short_command,
-    survey,
-    write_survey,
-)
+from pitboss.floor.memory import survey as surveys
+from pitboss.floor.memory.survey import OUR_VARIABLE, short_command, survey
+from pitboss.floor.memory.survey_file import read_survey, write_survey
+from pitboss.floor.memory.thresholds import margin, occupancy, safety
 
 PLAN = Path(__file__).parents[2] / "studies" / "floors" / "plan.yaml"
 GB = 1_000_000_000
@@ -58,14 +53,14 @@ def test_a_survey_comes_back_from_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("gpus: [{index: 0, total_gb: 81}]", "used_gb is missing"),
+        ("gpus: [{index: 0, total_gb: 81}]", r"gpus\[0\].used_gb: Field required"),
         ("gpus: [{index: 0, total_gb: 8, used_gb: 9}]", "9 GB of 8 GB are used"),
-        ("gpus: [{index: 0, total_gb: 81, used_gb: 0, colour: red}]", "unknown colour"),
-        ("gpus: [{index: zero, total_gb: 81, used_gb: 0}]", "not a whole number"),
+        ("gpus: [{index: 0, total_gb: 81, used_gb: 0, colour: red}]", r"gpus\[0\].colour: Extra"),
+        ("gpus: [{index: zero, total_gb: 81, used_gb: 0}]", r"gpus\[0\].index: .* valid integer"),
         ("gpus: [{index: 0, total_gb: 1, used_gb: 0}, {index: 0, total_gb: 1, used_gb: 0}]",
          "not all different"),
         ("gpus: [", "no YAML"),
-        ("[]", "mapping"),
+        ("[]", "the file: Input should be a valid dictionary"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, says: str) -> None:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from pitboss.cli.floor import PILOTS, main
 from pitboss.errors import BadInput
 from pitboss.experiments.games import experiment as games
 from pitboss.experiments.runtime.context import open_lane
 from pitboss.experiments.runtime.study import open_store
-from pitboss.floor.__main__ import PILOTS, main
-from pitboss.floor.estimates import study_work
-from pitboss.floor.pilots import read_pilots
-from pitboss.floor.timed import CPU, timed
+from pitboss.floor.planning.estimates import study_work
+from pitboss.floor.planning.pilots import read_pilots
+from pitboss.floor.planning.timed import CPU, timed
 from tests.experiments.small import ALIAS, small_study
 
 

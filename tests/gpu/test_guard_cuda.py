@@ -17,8 +17,8 @@ from bench.shapes import random_llama_8b
 from pitboss.engine import Engine, Generation, Sampling
 from pitboss.engine.memory import CONTEXT, Plan, need
 from pitboss.engine.pressure import Pressure, release
-from pitboss.floor.guard import Footprint, Thresholds
-from pitboss.floor.watcher import Watcher
+from pitboss.floor.memory.guard import Footprint, Thresholds
+from pitboss.floor.memory.watcher import Watcher
 from pitboss.models.loading import LoadedModel
 from tests.gpu.small import rows_of, small
 
@@ -38,7 +38,7 @@ def tenant() -> Iterator[Program]:
 def free() -> int:
     """NVML's answer where its Python is there, else CUDA's own, which is the same number."""
     try:
-        from pitboss.floor.watcher import nvml_headroom
+        from pitboss.floor.memory.watcher import nvml_headroom
 
         return nvml_headroom(str(torch.cuda.get_device_properties(0).uuid))()
     except ImportError:

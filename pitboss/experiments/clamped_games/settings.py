@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
-from pitboss.studies.experiment import ExperimentSettings, Name, Reads
+from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Reads
 from pitboss.studies.fields import (
     ConditionKeys,
     Count,
@@ -28,6 +28,7 @@ class ClampedGamesSettings(ExperimentSettings):
     number: ClassVar[str] = "Exp5"
     elastic: ClassVar[bool] = True
     own_prompts: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("persistent")
 
     kind: Literal["clamped_games"]
 

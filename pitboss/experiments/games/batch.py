@@ -29,7 +29,7 @@ def play_batch(
     sampling = settings.sampling_for(context.alias)
     played = play_all(context, settings, sampling, list(games.values()), slots)
     common = {"experiment": "games", "model": context.loaded.spec.id, "seed": context.study.seed}
-    of_game = played.by_game()
+    of_game, width = played.by_game(), context.width_of(own_prompts=True)
     return Outcome(
         {
             "decisions": decision_rows(played, games.values(), common),
@@ -39,7 +39,7 @@ def play_batch(
             ],
         },
         {
-            "slots": slots or context.width_of(own_prompts=True),
+            "slots": min(slots or width, width),
             "device": str(context.loaded.device),
             "responses": len(played.decisions),
         },

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
-from pitboss.studies.experiment import ExperimentSettings
+from pitboss.studies.experiment import Counted, ExperimentSettings
 from pitboss.studies.fields import (
     Alias,
     Aliases,
@@ -25,6 +25,7 @@ class GamesSettings(ExperimentSettings):
     number: ClassVar[str] = "Exp0"
     makes: ClassVar[tuple[str, ...]] = ("games",)
     own_prompts: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("games")
 
     kind: Literal["games"]
 

@@ -5,161 +5,205 @@ the discovery did not use, in generated states with other states as well. A unit
 candidates of one layer and scene; it is run as every other unit of patching.
 """
 
-import pandas as pd
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from pitboss.analysis.confirmation import confirm
-from pitboss.analysis.effects import CONFIRMATION
+from pitboss.analysis.effects import CONFIRMATION, DISCOVERY
 from pitboss.analysis.findings import clearest
 from pitboss.errors import BadInput
-from pitboss.experiments.patching import effects, findings
-from pitboss.experiments.patching import experiment as patching
 from pitboss.experiments.patching.arms import Arm, Asked, Chunk, asked
-from pitboss.experiments.patching.controls_settings import Confirmation
-from pitboss.experiments.runtime.unit import Unit
-from pitboss.experiments.screening.ranking import patched_bank
+from pitboss.experiments.patching.chunks import feature_unit, pieces
+from pitboss.experiments.patching.experiment import Patching
+from pitboss.experiments.patching.findings import findings_unit
+from pitboss.experiments.patching.notes import confirmation_notes
+from pitboss.experiments.patching.settings import ConfirmationSettings
+from pitboss.experiments.patching.workload import confirmation_workload
+from pitboss.experiments.runtime.artifacts import Artifact, TableArtifact
+from pitboss.experiments.runtime.experiment import Experiment, Stages
+from pitboss.experiments.runtime.unit import Outcome, Unit
 from pitboss.games.scenes import STATES, scene, state_names
-from pitboss.saes.bank import FeatureBank
-from pitboss.store import PartRef, Store, part_key, table_of
-from pitboss.studies.model import Study
+from pitboss.report.tables import finding_rows
+from pitboss.studies.workload import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pitboss.experiments.runtime.context import ModelContext
 
 
-def section(study: Study) -> Confirmation:
-    """The study's confirmation.
+class Confirmation(Experiment[ConfirmationSettings]):
+    """The causal features of a patching, in held-out states or with new noise."""
 
-    Raises:
-        BadInput: It has none.
-    """
-    if study.patching.confirmation is None:
-        raise BadInput(
-            f"The study {study.name} confirms nothing.",
-            where="study file, patching",
-            next="Add a confirmation, such as `confirmation: {trials: 40}`.",
-        )
-    return study.patching.confirmation
+    @cached_property
+    def patching(self) -> Patching:
+        """The patching whose causal features are asked again."""
+        return self.reads(Patching, self.settings.patching)
 
+    @property
+    def model(self) -> str:
+        """The study's name of the patched model."""
+        return self.patching.model
 
-def candidates(study: Study, store: Store) -> pd.DataFrame:
-    """The features found causal with the scene and direction of their clearest effect.
+    def stages(self, model: str) -> Stages:
+        yield self.chunks
+        yield [self.effects_unit()]
+        yield [self.findings()]
 
-    Returns:
+    @cached_property
+    def candidates(self) -> "pd.DataFrame":
+        """The features found causal with the scene and direction of their clearest effect.
+
         Columns layer, feature, prompt, direction.
 
-    Raises:
-        Incomplete: The effects of the discovery are missing.
-    """
-    tested = store.read("effects", [effects.key(study, store)]).to_pandas()
-    best = clearest(tested)
-    return best.loc[best["causal"], ["layer", "feature", "prompt", "direction"]]
+        Raises:
+            Incomplete: The effects of the discovery are missing.
+        """
+        best = clearest(self.patching.effects())
+        return best.loc[best["causal"], ["layer", "feature", "prompt", "direction"]]
 
+    def everywhere(self) -> dict[str, tuple[Asked, ...]]:
+        """Where candidates can be asked again, by the scene of their clearest effect."""
+        return {name: self.prompts(name) for name in self.patching.settings.scenes}
 
-def prompts(study: Study, of_scene: str) -> tuple[Asked, ...]:
-    """Where candidates of a scene are asked again.
+    def prompts(self, of_scene: str) -> tuple[Asked, ...]:
+        """Where candidates of a scene are asked again.
 
-    Raises:
-        BadInput: A state or noise of the discovery would be used again.
-    """
-    again, states = section(study), study.patching.states
-    if of_scene != STATES:
-        chosen: tuple[Asked, ...] = (Asked(scene(of_scene), range(again.trials)),)
-    else:
-        assert states is not None
-        first, count = (states.count, states.held_out) if states.held_out else (0, states.count)
-        trials = range(again.state_trials)
-        chosen = tuple(Asked(scene(name), trials) for name in state_names(first, count))
-    _require_new(study, of_scene, chosen)
-    return chosen
+        Raises:
+            BadInput: A state or noise of the discovery would be used again.
+        """
+        again, states = self.settings, self.patching.settings.states
+        if of_scene != STATES:
+            chosen: tuple[Asked, ...] = (Asked(scene(of_scene), range(again.trials)),)
+        else:
+            assert states is not None
+            first, count = (states.count, states.held_out) if states.held_out else (0, states.count)
+            trials = range(again.state_trials)
+            chosen = tuple(Asked(scene(name), trials) for name in state_names(first, count))
+        self._require_new(of_scene, chosen)
+        return chosen
 
+    def _require_new(self, of_scene: str, chosen: tuple[Asked, ...]) -> None:
+        settings = self.patching.settings
+        before, states = asked(settings), settings.states
+        if of_scene == STATES and states is not None and states.held_out:
+            texts = {one.prompt.text for one in before}
+            if again := [one.prompt.name for one in chosen if one.prompt.text in texts]:
+                raise BadInput(
+                    f"{len(again)} held-out states belong to the discovery, first {again[0]}.",
+                    where=f"{self.patching.name}.states",
+                )
+        noises = [
+            {
+                Arm(one, "safe", None, "feature", phase=phase).noise(trial)
+                for one in some
+                for trial in one.trials
+            }
+            for some, phase in ((before, DISCOVERY), (chosen, CONFIRMATION))
+        ]
+        if shared := noises[0] & noises[1]:
+            raise BadInput(f"{len(shared)} runs would use noise of the discovery again.")
 
-def _require_new(study: Study, of_scene: str, chosen: tuple[Asked, ...]) -> None:
-    before = asked(study.patching)
-    states = study.patching.states
-    if of_scene == STATES and states is not None and states.held_out:
-        texts = {one.prompt.text for one in before}
-        if again := [one.prompt.name for one in chosen if one.prompt.text in texts]:
-            raise BadInput(
-                f"{len(again)} held-out states belong to the discovery, first {again[0]}.",
-                where="patching.states",
-            )
-    noises = [
-        {
-            Arm(one, "safe", None, "feature", phase=phase).noise(trial)
-            for one in some
-            for trial in one.trials
-        }
-        for some, phase in ((before, "discovery"), (chosen, CONFIRMATION))
-    ]
-    if shared := noises[0] & noises[1]:
-        raise BadInput(f"{len(shared)} runs would use noise of the discovery again.")
+    @cached_property
+    def chunks(self) -> list[Unit]:
+        """The chunks of candidates, scene by scene and layer by layer; none if none is causal.
 
+        Raises:
+            Incomplete: The effects of the discovery are missing.
+        """
+        bank, made = self.patching.bank, []
+        names = list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
+        for of_scene, rows in self.candidates.groupby("prompt", sort=True):
+            where = self.prompts(str(of_scene))
+            for layer, of_layer in rows.groupby("layer", sort=True):
+                wanted = {(layer, int(feature)) for feature in of_layer["feature"]}
+                mine = bank.rows([i for i, name in enumerate(names) if name in wanted])
+                for start, some in pieces(mine, self.patching.settings.chunk):
+                    chunk = Chunk("feature", where, some, phase=CONFIRMATION)
+                    prefix = f"again-{str(of_scene).rsplit('/', 1)[-1]}-"
+                    unit = feature_unit(self.patching, prefix, bank, chunk, start)
+                    made.append(replace(unit, experiment=self.name))
+        return made
 
-def units(study: Study, store: Store) -> list[Unit]:
-    """The chunks of candidates, scene by scene and layer by layer; none if nothing was causal.
+    def effects_unit(self) -> Unit:
+        """The tests of all candidates.
 
-    Raises:
-        Incomplete: The effects of the discovery are missing.
-    """
-    bank, found = patched_bank(study, store), candidates(study, store)
-    names = list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
-    made = []
-    for of_scene, rows in found.groupby("prompt", sort=True):
-        where = prompts(study, str(of_scene))
-        for layer, of_layer in rows.groupby("layer", sort=True):
-            wanted = set(of_layer["feature"].astype(int))
-            index = [
-                i for i, (at, feature) in enumerate(names) if at == layer and feature in wanted
-            ]
-            for start in range(0, len(index), study.patching.chunk):
-                some = bank.rows(index[start : start + study.patching.chunk])
-                made.append(_unit(study, str(of_scene), where, bank, some, start))
-    return made
+        Raises:
+            Incomplete: The effects of the discovery are missing.
+        """
+        return Unit(
+            experiment=self.name,
+            task="confirmed",
+            kind="effects",
+            slug=self.model,
+            identity={
+                "confirmation": self.settings.own_rules,
+                "effects": self.patching.effects_key,
+                "trials": [unit.key for unit in self.chunks],
+                "reader": self.patching.read_by,
+                "test": self.patching.settings.statistics.test,
+            },
+            rows=2 * len(self.candidates),
+        )
 
+    @property
+    def key(self) -> str:
+        """Content key of the confirmation's effects."""
+        return self.effects_unit().key
 
-def _unit(
-    study: Study,
-    of_scene: str,
-    where: tuple[Asked, ...],
-    bank: FeatureBank,
-    some: FeatureBank,
-    start: int,
-) -> Unit:
-    chunk = Chunk("feature", where, some, phase=CONFIRMATION)
-    prefix = f"again-{of_scene.rsplit('/', 1)[-1]}-"
-    return patching.feature_unit(study, prefix, bank, chunk, start)
+    def findings(self) -> Unit:
+        """What became of every patched feature."""
+        return findings_unit(self.patching, self.name, self.key)
 
+    def run(self, context: "ModelContext | None", unit: Unit, slots: int | None = None) -> Outcome:
+        from pitboss.experiments.patching.findings import gather
+        from pitboss.experiments.patching.trials import run_chunk
 
-def key(study: Study, store: Store) -> str:
-    """Content key of the confirmation's effects."""
-    return part_key(study.patching.model, _identity(study, store))
+        patching = self.patching
+        if unit.kind == "effects":
+            return Outcome({"effects": self._tested()})
+        if unit.kind == "findings":
+            return gather(patching, unit.payload)
+        assert context is not None  # every unit of runs names its model
+        return run_chunk(context, patching.settings, patching.selection.gate, unit.payload, slots)
 
+    def _tested(self) -> "pd.DataFrame | list[dict[str, Any]]":
+        """Every candidate, tested in the discovery's direction."""
+        from pitboss.analysis.confirmation import confirm
 
-def _identity(study: Study, store: Store) -> dict[str, object]:
-    keys = [unit.key for unit in units(study, store)]
-    before = effects.key(study, store)
-    return {
-        "confirmation": section(study).model_dump(),
-        "effects": before,
-        "trials": keys,
-        "reader": effects.read_by(study),
-        "test": study.statistics.test,
-    }
+        if not len(self.candidates):
+            return []
+        trials = self.patching.read_trials(unit.key for unit in self.chunks)
+        test = self.patching.settings.statistics.test
+        return confirm(trials, self.candidates, self.settings.fdr, test=test)
 
+    def workload(self) -> list[Workload]:
+        return [confirmation_workload(self)]
 
-def test(study: Study, store: Store) -> PartRef:
-    """Test the candidates once all runs are there, and gather the findings.
+    def notes(self) -> Iterable[str]:
+        return confirmation_notes(self)
 
-    Returns:
-        The findings.
+    def preflight(self) -> None:
+        """Refuse states or noise of the discovery."""
+        self.everywhere()
 
-    Raises:
-        Incomplete: A unit is missing.
-    """
-    keys = [unit.key for unit in units(study, store)]
-    store.coverage("trials", keys).require()
-    found = candidates(study, store)
-    rows: pd.DataFrame | list[dict[str, object]] = []
-    if len(found):
-        trials = effects.read_trials(study, store, keys)
-        rows = confirm(trials, found, section(study).fdr, test=study.statistics.test)
-    identity = _identity(study, store)
-    ref = store.commit("effects", key(study, store), table_of("effects", rows), identity=identity)
-    return findings.commit(study, store, effects.key(study, store), ref.key)
+    def shown(self, unit: Unit) -> Iterable[Artifact]:
+        """The checkpoint after a chunk, as in patching."""
+        return self.patching.shown(unit)
+
+    def results(self, model: str) -> Iterable[Artifact]:
+        """What was found, and whether it was found again."""
+        part = self.store.ref("findings", self.findings().key)
+        assert part is not None  # asked when everything is finished
+        yield TableArtifact(
+            f"{self.name}-findings",
+            finding_rows(self.store.read("findings", [part.key]).to_pandas()),
+            "Features found causal, the clearest first, and whether they were found again",
+            rest=part.path,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Features found again."""
+        found = self.store.read("findings", [self.findings().key], columns=["confirmed"])
+        return {"confirmed_features": sum(x is True for x in found["confirmed"].to_pylist())}

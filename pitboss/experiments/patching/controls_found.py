@@ -13,15 +13,16 @@ from pitboss.analysis.findings import (
 from pitboss.analysis.permutation import permutation_null
 from pitboss.errors import Mismatch
 from pitboss.experiments.patching.arms import BASELINE
-from pitboss.studies.model import Study
-
-CONTROLS = "controls.json"
+from pitboss.experiments.patching.settings import PatchingSettings
 
 
-def controls_found(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> dict[str, Any]:
+def controls_found(
+    settings: PatchingSettings, seed: int, trials: pd.DataFrame, tested: pd.DataFrame
+) -> dict[str, Any]:
     """What controls.json holds.
 
     Args:
+        seed: The study's seed.
         trials: All runs of the discovery.
         tested: Their effects.
 
@@ -36,7 +37,7 @@ def controls_found(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> 
     Raises:
         Mismatch: A feature set to its own value changed a response; names the first.
     """
-    wanted = study.patching.controls
+    wanted = settings.controls
     asked = {
         "random_feature": wanted.random_features,
         "random_direction": wanted.random_directions,
@@ -50,7 +51,7 @@ def controls_found(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> 
         "false_positive": {role: {"asked": asked[role], **share} for role, share in shares.items()},
         "expected_false": None if expected is None else expected[0],
         "expected_false_high": None if expected is None else expected[1],
-        "permutation": _permuted(study, trials, tested),
+        "permutation": _permuted(settings, seed, trials, tested),
         "own_value": _own_values(trials),
         "reconstruction": [
             {
@@ -70,19 +71,21 @@ def controls_found(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> 
     }
 
 
-def _permuted(study: Study, trials: pd.DataFrame, tested: pd.DataFrame) -> dict[str, float] | None:
+def _permuted(
+    settings: PatchingSettings, seed: int, trials: pd.DataFrame, tested: pd.DataFrame
+) -> dict[str, float] | None:
     """How many features the study's cut-off would find if the two values were mere labels."""
     hits = primary_stops(tested)
     cutoff = hits.loc[hits["significant"], "p"].max()
-    permutations = study.statistics.permutations
-    if not permutations or pd.isna(cutoff) or study.patching.sequential is not None:
+    permutations = settings.statistics.permutations
+    if not permutations or pd.isna(cutoff) or settings.sequential is not None:
         return None
     null = permutation_null(
         trials,
         cutoff=float(cutoff),
         permutations=permutations,
-        seed=study.seed,
-        test=study.statistics.test,
+        seed=seed,
+        test=settings.statistics.test,
     )
     return {**null.as_dict(), "cutoff": float(cutoff)}
 

@@ -1,7 +1,7 @@
-"""What a study declares of its patching before anything runs, in declaration.json."""
+"""What a patching declares before anything runs: the study's declaration.json."""
 
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pitboss.analysis.declaration import declaration
 from pitboss.analysis.effects import CONTRASTS, PRIMARY
@@ -9,31 +9,30 @@ from pitboss.analysis.outcomes import OUTCOMES
 from pitboss.analysis.sequential import Rule
 from pitboss.experiments.patching.interim import rule_of
 from pitboss.games.scenes import STATES
-from pitboss.studies.announce import announce
-from pitboss.studies.model import Study
 
-FILE = "declaration.json"
+if TYPE_CHECKING:
+    from pitboss.experiments.patching.experiment import Patching
 
 
-def declare(study: Study) -> dict[str, Any]:
+def declare(patching: "Patching") -> dict[str, Any]:
     """Tests, outcomes, families, the rules by which a feature counts, and which effects are found.
 
     `power` has an entry for the fixed scenes, which are tested one by one, and one for the set of
     states, which is tested as a whole; numbers of features are the most that can be patched.
     """
-    settings, statistics = study.patching, study.statistics
-    features = announce(study).patching.features
-    scenes = [*settings.prompts, *([STATES] if settings.states else [])]
-    family = features * len(scenes) * len(OUTCOMES)
+    settings, features = patching.settings, patching.most()
+    statistics, again = settings.statistics, patching.confirmation
+    family = features * len(settings.scenes) * len(OUTCOMES)
     designs = {", ".join(settings.prompts): (settings.trials, 1)}
     if settings.states is not None:
         designs[STATES] = (settings.states.trials, settings.states.count)
-    rule = None if settings.sequential is None else rule_of(study, features * len(scenes))
-    again = settings.confirmation
+    rule = None
+    if settings.sequential is not None:
+        rule = rule_of(settings, features * len(settings.scenes))
     return {
         "tests": family,
         "features": features,
-        "scenes": scenes,
+        "scenes": settings.scenes,
         "outcomes": list(OUTCOMES),
         "contrasts": {"primary": PRIMARY, "secondary": [c for c in CONTRASTS if c != PRIMARY]},
         "test_of_stopping": statistics.test,
@@ -50,7 +49,7 @@ def declare(study: Study) -> dict[str, Any]:
         "controls_rule": "Held against the cut-off of the features' family; in no family.",
         "confirmation": None
         if again is None
-        else again.model_dump()
+        else again.settings.own_rules
         | {"rule": "One-sided in the discovery's direction, one test a candidate, BH among them."},
         "permutations": statistics.permutations,
         "sequential": None if rule is None else asdict(rule),
@@ -72,7 +71,7 @@ def declare(study: Study) -> dict[str, Any]:
 
 
 def _looks(rule: Rule, trials: int) -> tuple[int, ...]:
-    """The rule's looks as numbers of trials of a scene that has so many."""
+    """When the interim analyses are, in trials of a scene that has so many."""
     return tuple(sorted({-(-trials * look // rule.trials) for look in rule.looks}))
 
 

@@ -5,253 +5,272 @@ baseline: the unpatched prompts, drawn once and shared by every feature. Trial t
 same noise in every arm, so arms differ by their patch alone.
 """
 
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from pitboss.analysis.outcomes import ROLES
-from pitboss.engine import Patch
-from pitboss.errors import BadInput
-from pitboss.experiments.patching.arms import BASELINE, Chunk, arms, asked, bank_patch
-from pitboss.experiments.patching.controls import by_layer, chosen, patches_of, random_bank
-from pitboss.experiments.patching.interim import Looks, LookUnit, looks, rule_of
-from pitboss.experiments.patching.trials import Runs, generate, own_values, trial_columns
-from pitboss.experiments.runtime.context import Lane
-from pitboss.experiments.runtime.identity import model_identity, prompts_identity
-from pitboss.experiments.runtime.unit import Unit
-from pitboss.experiments.screening.ranking import patched_bank, screened_identity
-from pitboss.games.scenes import scene_of, texts_hash
-from pitboss.saes.bank import FeatureBank
-from pitboss.store import PartRef, Store, table_of
-from pitboss.studies.model import Study
+from pitboss.analysis.effects import CONTRASTS, causal_features
+from pitboss.analysis.outcomes import OUTCOMES
+from pitboss.errors import BadInput, Incomplete
+from pitboss.experiments.patching import chunks, random_bank
+from pitboss.experiments.patching.arms import BASELINE, Chunk
+from pitboss.experiments.patching.declaration import as_markdown, declare
+from pitboss.experiments.patching.findings import findings_unit
+from pitboss.experiments.patching.interim import InterimUnit, parts_so_far, whole
+from pitboss.experiments.patching.notes import patching_notes
+from pitboss.experiments.patching.reported import effects_shown, headline
+from pitboss.experiments.patching.settings import PatchingSettings
+from pitboss.experiments.patching.workload import patching_workload
+from pitboss.experiments.runtime.artifacts import Artifact, Declaration, TableArtifact
+from pitboss.experiments.runtime.bank_source import BankSource
+from pitboss.experiments.runtime.experiment import Experiment, Stages
+from pitboss.experiments.runtime.unit import Outcome, Unit
+from pitboss.experiments.selection.experiment import Selection
+from pitboss.games.reading import reader
+from pitboss.store import PartRef, Store
+from pitboss.studies.workload import Workload
 
-__all__ = ["BASELINE", "all_units", "bank_patch", "baseline_unit", "run", "shard", "units"]
+if TYPE_CHECKING:
+    import pandas as pd
 
+    from pitboss.experiments.patching.confirmation import Confirmation
+    from pitboss.experiments.runtime.context import ModelContext
+    from pitboss.saes.bank import FeatureBank
 
-def baseline_unit(study: Study) -> Unit:
-    """The unpatched runs, shared by all features."""
-    chunk = Chunk(BASELINE, tuple(asked(study.patching)))
-    return _unit(study, "baseline", chunk, {"baseline": True}, 1)
-
-
-def units(study: Study, store: Store) -> list[Unit]:
-    """The chunks of the features to be patched: at most `chunk` features of one layer each.
-
-    Raises:
-        BadInput: The bank of these features does not exist or is damaged.
-        Mismatch: The bank in its place was made for something else.
-    """
-    return _parts(store, feature_chunks(study, store))
+DOCUMENTS = ("controls.json", "readers.json", "ladder.json", "original.json")
+"""What lies beside the effects."""
 
 
-def feature_chunks(study: Study, store: Store) -> list[Unit]:
-    """The same as a lane takes them: in a sequential design all looks of a chunk are one."""
-    bank, prompts = patched_bank(study, store), tuple(asked(study.patching))
-    chosen_by = screened_identity(study, store)
-    made = [
-        feature_unit(study, "", bank, Chunk("feature", prompts, some), start, chosen_by)
-        for _, of_layer in by_layer(bank)
-        for start, some in _pieces(of_layer, study.patching.chunk)
-    ]
-    return [_looked_at(study, len(bank), unit) for unit in made]
+class Patching(Experiment[PatchingSettings]):
+    """Features of one model, set to their safe and risky values in the same scenes."""
 
+    judged: ClassVar[str | None] = "trials"
 
-def _parts(store: Store, chunks: list[Unit]) -> list[Unit]:
-    """The units that are parts of the store, as far as they are known."""
-    return [part for chunk in chunks for part in parts_of(store, chunk)]
+    @cached_property
+    def source(self) -> BankSource:
+        """Where the patched features come from."""
+        return cast(BankSource, self.plan[self.settings.bank])
 
+    @property
+    def selection(self) -> Selection:
+        """The selection whose statistics the features have."""
+        selection = self.source.selection
+        assert selection is not None  # the study was refused otherwise
+        return selection
 
-def parts_of(store: Store, unit: Unit) -> list[Unit]:
-    """A unit itself, or the looks of a sequential chunk that are known so far."""
-    return looks(unit, store)[0] if isinstance(unit, LookUnit) else [unit]
+    @property
+    def model(self) -> str:
+        """The study's name of the patched model."""
+        return self.source.model
 
+    @property
+    def confirmation(self) -> "Confirmation | None":
+        """The experiment that asks again what this one finds, if the study has one."""
+        readers = self.plan.readers_of(self.name)
+        found = (each for each in readers if each.settings.kind == "confirmation")
+        return cast("Confirmation | None", next(found, None))
 
-def control_units(study: Study, store: Store) -> list[Unit]:
-    """The controls that can fail first come first; none shares a unit with features.
+    @cached_property
+    def bank(self) -> "FeatureBank":
+        """The patched features.
 
-    Raises:
-        BadInput: As for `units`, or an SAE is missing.
-        Incomplete: The statistics by which random features are matched are missing.
-    """
-    settings, wanted, seed = study.patching, study.patching.controls, study.seed
-    bank, prompts = patched_bank(study, store), tuple(asked(study.patching))
-    made = []
-    own = chosen(bank, seed, "own_value", wanted.own_value)
-    if len(own):
-        made.append(feature_unit(study, "own-value", bank, Chunk("own_value", prompts, own)))
-    for layer, of_layer in by_layer(bank) if wanted.reconstruction else ():
-        chunk = Chunk("reconstruction", prompts, of_layer.rows([0]))
-        identity = {"sae": bank.meta["saes"][str(layer)], **_arm_identity(study)}
-        slug = f"reconstruction-L{layer:02d}"
-        made.append(_unit(study, slug, chunk, {"role": chunk.role, **identity}, 1))
-    random = random_bank(study, store)
-    for _, of_layer in by_layer(random) if random is not None else ():
-        assert random is not None
-        names = dict(zip(_pairs(random), random.meta["matched"], strict=True))
-        for start, some in _pieces(of_layer, settings.chunk):
-            matched = tuple(names[pair] for pair in _pairs(some))
-            chunk = Chunk("random_feature", prompts, some, matched)
-            made.append(feature_unit(study, "random-", random, chunk, start))
-    if settings.mode == "delta":
-        turned = chosen(bank, seed, "random_direction", wanted.random_directions)
-        for start, some in _pieces(turned, settings.chunk):
-            matched = tuple(f"L{layer}/F{feature}" for layer, feature in _pairs(some))
-            chunk = Chunk("random_direction", prompts, some, matched)
-            made.append(feature_unit(study, f"directions-{start:04d}", bank, chunk))
-    return made
+        Raises:
+            BadInput: The bank does not exist or is damaged.
+            Mismatch: The bank in its place was made for something else.
+        """
+        return self.source.bank(self.settings.confirm)
 
+    @cached_property
+    def random_bank(self) -> "FeatureBank | None":
+        """The random features; None if none are wanted.
 
-def all_units(study: Study, store: Store) -> list[Unit]:
-    """The baseline, every control and every chunk: the parts that the store must hold.
+        Raises:
+            Incomplete: They are not drawn yet.
+        """
+        return random_bank.load(self) if self.settings.controls.random_features else None
 
-    In a sequential design a chunk's next look is known, and listed, once the one before is stored.
-    """
-    return _parts(store, work(study, store))
+    @property
+    def chosen_by(self) -> dict[str, Any]:
+        """What chose the features, besides their statistics."""
+        return dict(self.source.chosen_by(self.settings.confirm))
 
+    def most(self) -> int:
+        """Features at most, before it is known which they are."""
+        return self.source.most(self.settings.confirm)
 
-def work(study: Study, store: Store) -> list[Unit]:
-    """The same as lanes take them, in the order in which they want them.
+    def stages(self, model: str) -> Stages:
+        """What may fail comes before what takes days; random controls come last."""
+        yield self.first_units
+        yield [*self.feature_chunks, *self.random_chunks]
+        yield [self.effects_unit()]
+        if self.confirmation is None:
+            yield [findings_unit(self, self.name)]
 
-    What may fail comes before what takes days; random features and directions come last.
-    """
-    controls, patched = control_units(study, store), len(patched_bank(study, store))
-    first = [unit for unit in controls if unit.payload.role not in ROLES]
-    last = [_looked_at(study, patched, u) for u in controls if u.payload.role in ROLES]
-    return [baseline_unit(study), *first, *feature_chunks(study, store), *last]
+    @cached_property
+    def first_units(self) -> list[Unit]:
+        """The baseline, own values and reconstructions."""
+        return [self.baseline_unit(), *chunks.failing_first(self)]
 
+    @cached_property
+    def feature_chunks(self) -> list[Unit]:
+        """The chunks of the patched features: at most `chunk` features of one layer each.
 
-def _pairs(bank: FeatureBank) -> list[tuple[int, int]]:
-    return list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
+        Raises:
+            BadInput: As for `bank`.
+        """
+        return list(chunks.of_features(self))
 
+    @cached_property
+    def random_chunks(self) -> list[Unit]:
+        """The chunks of random features and directions, which go through the same tests.
 
-def _pieces(bank: FeatureBank, size: int) -> Iterator[tuple[int, FeatureBank]]:
-    for start in range(0, len(bank), size):
-        yield start, bank.rows(list(range(start, min(start + size, len(bank)))))
+        Raises:
+            Incomplete: The random features are not drawn yet.
+        """
+        return list(chunks.of_random_controls(self))
 
+    def baseline_unit(self) -> Unit:
+        """The unpatched runs, shared by all features; random features are drawn beside them."""
+        return chunks.baseline(self)
 
-def feature_unit(
-    study: Study,
-    prefix: str,
-    bank: FeatureBank,
-    chunk: Chunk,
-    start: int | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> Unit:
-    """A unit of features or controls.
+    def parts(self, unit: Unit) -> Sequence[Unit]:
+        """A unit itself, or the parts of a sequential chunk that are known so far."""
+        return parts_so_far(unit, self.store) if isinstance(unit, InterimUnit) else [unit]
 
-    Args:
-        prefix: First part of its name; layer and start follow where a start is given.
-        bank: The bank they come from, whose meta names the SAEs.
-    """
-    assert chunk.bank is not None
-    layers = sorted(set(chunk.bank.layer.tolist()))
-    slug = prefix if start is None else f"{prefix}L{layers[0]:02d}-{start:04d}"
-    names = study.patching.values if chunk.role != "own_value" else []
-    role = {} if chunk.role == "feature" else {"role": chunk.role, "matched": list(chunk.matched)}
-    saes = [bank.meta["saes"][str(layer)] for layer in layers]
-    identity = {
-        **(more or {}),
-        **role,
-        "sae": saes[0] if len(saes) == 1 else saes,
-        "features": chunk.bank.feature.tolist(),
-        **({"layers": chunk.bank.layer.tolist()} if len(layers) > 1 else {}),
-        "values": {name: chunk.bank.values[name].tolist() for name in names},
-        **_arm_identity(study),
-    }
-    return _unit(study, slug, chunk, identity, max(1, len(names)))
+    def trial_units(self) -> list[Unit]:
+        """The parts of all runs, as far as they are known.
 
+        In a sequential design a chunk's next part is known once the one before is stored.
 
-def _looked_at(study: Study, patched: int, unit: Unit) -> Unit:
-    """In a sequential design the unit of all looks of a chunk of features or their controls."""
-    chunk: Chunk = unit.payload
-    if study.patching.sequential is None or chunk.role not in ROLES:
-        return unit
-    scenes = {scene_of(a.prompt.name) for a in chunk.prompts}
-    rule = rule_of(study, patched * len(scenes))
-    identity = {**unit.identity, "sequential": asdict(rule)}
+        Raises:
+            BadInput: As for `bank`.
+            Incomplete: The random features are not drawn yet.
+        """
+        units = [*self.first_units, *self.feature_chunks, *self.random_chunks]
+        return [part for unit in units for part in self.parts(unit)]
 
-    def make(of_look: Chunk, number: int) -> Unit:
-        trials = [[a.prompt.name, a.trials.start, a.trials.stop] for a in of_look.prompts]
-        stopped = sorted([*name] for name in of_look.stopped)
-        return replace(
-            unit,
-            slug=f"{unit.slug}-look-{number + 1}",
-            identity={**identity, "look": number, "trials": trials, "stopped": stopped},
-            rows=len(study.patching.values) * of_look.runs,
-            payload=of_look,
+    def trial_keys(self) -> list[str]:
+        """Content keys of these parts."""
+        return [unit.key for unit in self.trial_units()]
+
+    def games_keys(self) -> list[str]:
+        """Content keys of the games that the features were selected by; none if imported."""
+        games = self.selection.games
+        return [] if games is None else [unit.key for unit in games.batches(self.model)]
+
+    def effects_unit(self) -> Unit:
+        """The tests of all runs.
+
+        Raises:
+            BadInput, Incomplete: As for `trial_units`.
+        """
+        settings = self.settings
+        asked = (whole(unit) for unit in (*self.feature_chunks, *self.random_chunks))
+        tested = sum(len(chunk.bank) for chunk in asked if chunk.bank is not None)
+        return Unit(
+            experiment=self.name,
+            task="effects",
+            kind="effects",
+            slug=self.model,
+            identity={
+                "trials": self.trial_keys(),
+                "fdr": settings.fdr,
+                "reader": self.read_by,
+                "test": settings.statistics.test,
+            },
+            rows=tested * len(settings.scenes) * len(CONTRASTS) * len(OUTCOMES),
+            intact=self._has_documents,
         )
 
-    return LookUnit(
-        unit.experiment, unit.kind, unit.slug, identity, None, payload=Looks(chunk, rule, make)
-    )
+    def _has_documents(self, store: Store) -> bool:
+        try:
+            for name in DOCUMENTS:
+                store.read_json(self.file(name))
+        except BadInput:
+            return False
+        return True
 
+    @property
+    def read_by(self) -> str:
+        """Name and version of the reader under which the responses are tested."""
+        return f"{self.settings.reader}/{reader(self.settings.reader).version}"
 
-def _arm_identity(study: Study) -> dict[str, Any]:
-    return {"mode": study.patching.mode, "positions": study.patching.positions}
+    @property
+    def effects_key(self) -> str:
+        """Content key of the effects of all runs."""
+        return self.effects_unit().key
 
+    def effects_ref(self) -> PartRef:
+        """The effects.
 
-def _unit(study: Study, slug: str, chunk: Chunk, identity: Mapping[str, Any], values: int) -> Unit:
-    """A unit of patching; `values` counts the arms of each feature in each prompt."""
-    settings = study.patching
-    fixed = [a.prompt.name for a in chunk.prompts if a.prompt.name in settings.prompts]
-    states = [a.prompt.name for a in chunk.prompts if a.prompt.name not in settings.prompts]
-    return Unit(
-        experiment="patching",
-        kind="trials",
-        slug=f"{settings.model}/{slug}",
-        identity={
-            **model_identity(study, settings.model),
-            "phase": chunk.phase,
-            "prompts": prompts_identity(fixed),
-            "states": {"names": states, "texts": texts_hash(states)},
-            "trials": [[a.trials.start, a.trials.stop] for a in chunk.prompts],
-            "sampling": settings.sampling.model_dump(),
-            "full_response": settings.full_response,
-            # Reading can be done again from the stored text, unless it decided where the text ends.
-            "reader": None if settings.full_response else settings.reader,
-            **identity,
-        },
-        rows=values * chunk.runs,
-        payload=chunk,
-    )
+        Raises:
+            Incomplete: They are not tested yet.
+            BadInput: As for `bank`.
+        """
+        ref = self.effects_unit().ref(self.store)
+        if ref is None:
+            raise Incomplete(
+                f"The effects of {self.name} are not tested yet.",
+                where=str(self.store.path),
+                next=f"Finish {self.name} first.",
+            )
+        return ref
 
+    def effects(self) -> "pd.DataFrame":
+        """The tested effects; raises as `effects_ref`."""
+        return self.store.read("effects", [self.effects_ref().key]).to_pandas()
 
-def shard(chunks: list[Unit], index: int, of: int) -> list[Unit]:
-    """Every `of`-th chunk from `index` on: what one of several devices does."""
-    if not 0 <= index < of:
-        raise BadInput(f"shard {index} of {of} does not exist", next="Count shards from 0.")
-    return chunks[index::of]
+    def causal(self) -> list[tuple[int, int]]:
+        """(layer, feature) of the features found causal, ascending; raises as `effects_ref`."""
+        return causal_features(self.effects())
 
+    def read_trials(self, keys: Iterable[str]) -> "pd.DataFrame":
+        """Rows of finished units, read by the patching's reader."""
+        from pitboss.experiments.patching.effects import read_trials
 
-def run(lane: Lane, store: Store, unit: Unit, slots: int | None = None) -> PartRef:
-    """Generate and read all runs of one chunk or of the baseline, and commit them.
+        return read_trials(self.store, self.settings.reader, keys)
 
-    Raises:
-        Mismatch: A feature patched to its own value changed a response.
-    """
-    if done := unit.ref(store):
-        return done
-    if isinstance(unit, LookUnit):
-        while unit.ref(store) is None:
-            run(lane, store, parts_of(store, unit)[-1], slots)
-        return run(lane, store, unit, slots)
-    began = time.time()
-    chunk: Chunk = unit.payload
-    bank, settings = chunk.bank, lane.study.patching
-    patches: dict[int, dict[str, Patch]] = (
-        {} if bank is None else patches_of(chunk.role, bank, settings, lane.study.seed)
-    )
-    wanted = [(arm, trial) for arm in arms(chunk, patches) for trial in arm.asked.trials]
-    by_key = {arm.key(lane.alias, trial): (arm, trial) for arm, trial in wanted}
-    unpatched: Runs = {}
-    if chunk.role == "own_value":  # drawn beside it, so that a difference shows before days of work
-        plain = arms(Chunk(BASELINE, chunk.prompts, phase=chunk.phase), {})
-        unpatched = {a.key(lane.alias, t): (a, t) for a in plain for t in a.asked.trials}
-    generations = generate(lane, {**by_key, **unpatched}, chunk.prompts, slots)
-    if unpatched:
-        generations = own_values(generations, by_key, unpatched)
-    rows = [trial_columns(lane, *by_key[g.key], g) for g in generations]
-    tokens = sum(len(g.tokens) for g in generations)
-    facts = {"slots": slots or lane.width, "device": str(lane.loaded.device), "tokens": tokens}
-    return unit.commit(store, table_of("trials", rows), began, facts)
+    def run(self, context: "ModelContext | None", unit: Unit, slots: int | None = None) -> Outcome:
+        from pitboss.experiments.patching import effects, findings, random_features, trials
+
+        if unit.kind == "effects":
+            return effects.test_all(self)
+        if unit.kind == "findings":
+            return findings.gather(self, unit.payload)
+        assert context is not None  # every unit of runs names its model
+        chunk: Chunk = unit.payload
+        made = trials.run_chunk(context, self.settings, self.selection.gate, chunk, slots)
+        if chunk.role != BASELINE or not self.settings.controls.random_features:
+            return made
+        random = random_features.draw(self)
+        path = random_bank.path_of(self)
+        return Outcome(made.tables, made.facts, [lambda _: random.save(path)])
+
+    def judges(self, unit: Unit) -> bool:
+        """The unpatched runs alone: what a patch does to responses is a finding."""
+        return isinstance(unit.payload, Chunk) and unit.payload.role == BASELINE
+
+    def workload(self) -> list[Workload]:
+        return [patching_workload(self)]
+
+    def notes(self) -> Iterable[str]:
+        return patching_notes(self)
+
+    def declared(self) -> Declaration:
+        document = declare(self)
+        return Declaration(document, as_markdown(document))
+
+    def shown(self, unit: Unit) -> Iterable[Artifact]:
+        """The checkpoint after a chunk: each feature's stop rates under each value."""
+        from pitboss.experiments.patching.effects import checkpoint_rows
+
+        if unit.kind == "trials":
+            rows = checkpoint_rows(self.store, self.settings.reader, self.parts(unit))
+            title = f"Chunk {unit.slug}, finished and stored"
+            yield TableArtifact(f"chunk-{unit.slug}", rows, title)
+
+    def results(self, model: str) -> Iterable[Artifact]:
+        return effects_shown(self)
+
+    def summary(self) -> dict[str, Any]:
+        return headline(self)

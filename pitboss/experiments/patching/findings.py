@@ -1,61 +1,59 @@
 """The findings table: one row a patched feature, from the effects and what else is known of it."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pitboss.analysis.findings import findings
-from pitboss.experiments.patching import experiment as patching
-from pitboss.experiments.screening import ranking
-from pitboss.experiments.selection import experiment as features
-from pitboss.store import PartRef, Store, part_key, table_of
-from pitboss.studies.model import Study
+from pitboss.experiments.runtime.unit import Outcome, Unit
+
+if TYPE_CHECKING:
+    from pitboss.experiments.patching.experiment import Patching
 
 
-def key(study: Study, effects: str, confirmed: str | None = None) -> str:
-    """Content key of the findings from these effects, and from those of the confirmation."""
-    return part_key(study.patching.model, _identity(study, effects, confirmed))
-
-
-def _identity(study: Study, effects: str, confirmed: str | None) -> dict[str, Any]:
-    return {"effects": effects, "confirmed": confirmed, "screened": study.patching.screen}
-
-
-def commit(study: Study, store: Store, effects: str, confirmed: str | None = None) -> PartRef:
-    """Gather and store the findings.
+def findings_unit(patching: "Patching", experiment: str, confirmed: str | None = None) -> Unit:
+    """The findings from a patching's effects.
 
     Args:
-        effects: Key of the discovery's effects.
+        experiment: The study's name of the experiment that gathers them.
+        confirmed: Key of the confirmation's effects, if there is one.
+
+    Raises:
+        Incomplete: What the effects are made of is not known yet.
+    """
+    return Unit(
+        experiment=experiment,
+        task="findings",
+        kind="findings",
+        slug=patching.model,
+        identity={
+            "effects": patching.effects_key,
+            "confirmed": confirmed,
+            "screened": patching.settings.confirm is not None,
+        },
+        rows=len(patching.bank),
+        payload=confirmed,
+    )
+
+
+def gather(patching: "Patching", confirmed: str | None) -> Outcome:
+    """One row a patched feature: its clearest effect, its runs, and whether it was found again.
+
+    Args:
         confirmed: Key of the confirmation's effects, if there is one.
 
     Raises:
         Incomplete: A part that they are made of is missing.
     """
-    tested = store.read("effects", [effects]).to_pandas()
+    store, selection = patching.store, patching.selection
+    tested = store.read("effects", [patching.effects_key]).to_pandas()
     again = None if confirmed is None else store.read("effects", [confirmed]).to_pandas()
-    trials = [unit.key for unit in patching.units(study, store)]
-    runs = store.read("trials", trials, columns=["layer", "feature"]).to_pandas()
+    keys = [part.key for chunk in patching.feature_chunks for part in patching.parts(chunk)]
+    runs = store.read("trials", keys, columns=["layer", "feature"]).to_pandas()
     counts = runs.groupby(["layer", "feature"]).size()
-    selected = store.read(
-        "features",
-        [features.selection_key(study, study.patching.model)],
-        columns=["layer", "feature", "d"],
-    ).to_pandas()
-    d = _column(selected.dropna(subset=["d"]), "d")
-    shifts: dict[tuple[int, int], float] = {}
-    if study.patching.screen:
-        shifts = _column(ranking.top(study, store).dropna(subset=["contrast"]), "contrast")
     made = findings(
-        tested, {(int(at), int(i)): int(n) for (at, i), n in counts.items()}, d, shifts, again
+        tested,
+        {(int(layer), int(feature)): int(n) for (layer, feature), n in counts.items()},
+        selection.differences(),
+        patching.source.shifts(),
+        again,
     )
-    return store.commit(
-        "findings",
-        key(study, effects, confirmed),
-        table_of("findings", made),
-        identity=_identity(study, effects, confirmed),
-    )
-
-
-def _column(rows: Any, name: str) -> dict[tuple[int, int], float]:
-    return {
-        (int(layer), int(feature)): float(value)
-        for layer, feature, value in rows[["layer", "feature", name]].itertuples(index=False)
-    }
+    return Outcome({"findings": made})

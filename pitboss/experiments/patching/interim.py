@@ -89,6 +89,12 @@ def rule_of(settings: PatchingSettings, tests: int) -> Rule:
     )
 
 
+def whole(unit: Unit) -> Chunk:
+    """All that a unit of runs may ask."""
+    payload: Chunk | Interim = unit.payload
+    return payload.chunk if isinstance(payload, Interim) else payload
+
+
 def parts_so_far(unit: InterimUnit, store: Store) -> list[Unit]:
     """The parts of a chunk that are known: the finished ones, and the one that is due, if any."""
     interim: Interim = unit.payload

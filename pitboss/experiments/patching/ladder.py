@@ -1,71 +1,60 @@
-"""ladder.json: the same runs under the original's rule and, step by step, under this study's.
+"""ladder.json: the same runs under the original's rule and, step by step, under this study's."""
 
-original.json, beside it, holds what the original concluded from its own published responses.
-"""
-
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 from pitboss.analysis.effects import effects as tests_of
 from pitboss.analysis.ladder import as_rows, ladder
-from pitboss.analysis.original import original_study
 from pitboss.errors import PitbossError
-from pitboss.experiments.patching import effects
-from pitboss.experiments.patching import experiment as patching
+from pitboss.experiments.runtime.plan import Plan
 from pitboss.games.reading import reader
 from pitboss.games.scenes import scene
 from pitboss.store import Store
-from pitboss.studies.model import Study
 
-LADDER, ORIGINAL = "ladder.json", "original.json"
+if TYPE_CHECKING:
+    from pitboss.experiments.patching.experiment import Patching
+
 ORIGINAL_READER, HONEST_READER = "original-exp2", "menu"
 
 
-def run(study: Study, store: Store) -> list[dict[str, Any]]:
-    """Climb the ladder over all stored runs; write ladder.json and original.json.
+def climb(patching: "Patching", trials: pd.DataFrame, tested: pd.DataFrame) -> list[dict[str, Any]]:
+    """Climb the ladder over all runs.
 
-    The step from reconstructions to deltas needs a second study: the same settings but for
-    `patching.mode: delta`, named `<this study>-delta` and stored beside this one.
+    The step from reconstructions to deltas needs a second study: the same settings but for the
+    patching's `mode: delta`, named `<this study>-delta`, stored beside this one and finished
+    before this one's effects are tested.
 
-    A study that reads by an original keyword reader is read by the menu reader for the steps that
-    need honest readings.
+    A patching that reads by an original keyword reader is read by the menu reader for the steps
+    that need honest readings.
+
+    Args:
+        trials: All runs, as the patching reads them.
+        tested: Their effects.
 
     Returns:
         One row a step, see `pitboss.analysis.ladder.Step`.
-
-    Raises:
-        Incomplete: Runs or their effects are missing.
     """
-    trials, tested = honest(study, store)
-    trials = with_original_reader(trials)
+    trials, tested = honest(patching, trials, tested)
     steps = ladder(
-        trials,
+        with_original_reader(trials),
         tested,
-        fdr=study.patching.fdr,
-        known=effects.known_answers(study),
-        delta=delta_effects(study, store),
+        fdr=patching.settings.fdr,
+        known=patching.selection.known_answers(),
+        delta=delta_effects(patching),
     )
-    rows = as_rows(steps)
-    store.write_json(LADDER, rows)
-    store.write_json(ORIGINAL, original_study())
-    return rows
+    return as_rows(steps)
 
 
-def honest(study: Study, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All runs and their effects, by a reader that makes nothing up.
-
-    Raises:
-        Incomplete: Runs or their effects are missing.
-    """
-    keys = [unit.key for unit in patching.all_units(study, store)]
-    store.coverage("trials", keys).require()
-    trials = effects.read_trials(study, store, keys)
-    if not study.patching.reader.startswith("original-"):
-        return trials, store.read("effects", [effects.key(study, store)]).to_pandas()
+def honest(
+    patching: "Patching", trials: pd.DataFrame, tested: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All runs and their effects, by a reader that makes nothing up."""
+    if not patching.settings.reader.startswith("original-"):
+        return trials, tested
     read = _read_by(HONEST_READER, trials)
     trials = trials.assign(decision=read["decision"], amount=read["amount"])
-    return trials, tests_of(trials, study.patching.fdr)
+    return trials, tests_of(trials, patching.settings.fdr)
 
 
 def with_original_reader(trials: pd.DataFrame) -> pd.DataFrame:
@@ -94,16 +83,30 @@ def _read_by(name: str, trials: pd.DataFrame) -> pd.DataFrame:
     return merged.set_index(trials.index)[["decision", "amount"]].astype({"amount": "float64"})
 
 
-def delta_effects(study: Study, store: Store) -> pd.DataFrame | str:
+def delta_effects(patching: "Patching") -> pd.DataFrame | str:
     """Effects of this study's twin that patches deltas, or why there are none."""
-    if study.patching.mode == "delta":
+    if patching.settings.mode == "delta":
         return "this study's own patches are deltas"
-    name = f"{study.name}-delta"
-    folder = store.path.parent / name
+    name = f"{patching.study.name}-delta"
     missing = f"no finished study {name}, equal but for patching.mode: delta, lies beside this one"
-    settings = study.patching.model_copy(update={"mode": "delta"})
-    twin = study.model_copy(update={"name": name, "patching": settings})
     try:
-        return honest(twin, Store.open(folder))[1]
+        twin = _twin(patching, name)
+        tested = twin.store.read("effects", [twin.effects_key]).to_pandas()
+        return honest(twin, twin.read_trials(twin.trial_keys()), tested)[1]
     except PitbossError:
         return missing
+
+
+def _twin(patching: "Patching", name: str) -> "Patching":
+    """The same patching of the same study, but in mode delta and in a folder of another name.
+
+    Raises:
+        BadInput: There is no such folder.
+    """
+    study = patching.study
+    delta = patching.settings.model_copy(update={"mode": "delta"})
+    experiments = {**study.experiments, patching.name: delta}
+    twin = study.model_copy(update={"name": name, "experiments": experiments})
+    classes = {each.settings.kind: type(each) for each in patching.plan}
+    store = Store.open(patching.store.path.parent / name)
+    return cast("Patching", Plan(twin, store, classes)[patching.name])

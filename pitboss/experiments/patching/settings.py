@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pitboss.studies.experiment import ExperimentSettings, Name, Problem, Reads
+from pitboss.games.scenes import STATES
+from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Problem, Reads
 from pitboss.studies.fields import Count, ReaderName, ScenePrompt, Section, Top, unique
 from pitboss.studies.sampling import Sampling
 
@@ -51,11 +52,11 @@ class States(Section):
 
 
 class Sequential(Section):
-    """Looks at the runs before all are made: a feature of which enough is known is left out."""
+    """Interim analyses on the way: a feature of which enough is known is not run further."""
 
     looks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-    """Trials after which a chunk's features are looked at, ascending; the last is patching.trials.
-    Generated states have as large a share of their own trials by then."""
+    """Trials after which a chunk's features are analysed, ascending; the last is the patching's
+    `trials`. Generated states have as large a share of their own trials by then."""
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Largest share of the tests that can be expected to have an effect. A feature goes on as long
@@ -98,6 +99,7 @@ class PatchingSettings(ExperimentSettings):
     number: ClassVar[str] = "Exp2"
     makes: ClassVar[tuple[str, ...]] = ("effects",)
     elastic: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("trials")
 
     kind: Literal["patching"]
 
@@ -122,7 +124,7 @@ class PatchingSettings(ExperimentSettings):
     """Random features and directions, own values and reconstructions, in every run."""
 
     sequential: Sequential | None = None
-    """Look at the runs on the way and stop where enough is known; leave it out for a fixed number
+    """Analyse the runs on the way and stop where enough is known; leave it out for a fixed number
     of trials."""
 
     values: Annotated[
@@ -190,6 +192,17 @@ class PatchingSettings(ExperimentSettings):
             )
         return self
 
+    @property
+    def scenes(self) -> list[str]:
+        """In which scenes a feature is tested: the fixed ones, and the set of generated states."""
+        return [*self.prompts, *([STATES] if self.states is not None else [])]
+
+    @property
+    def runs_a_value(self) -> int:
+        """Runs of one feature under one value: all prompts and states, all trials."""
+        states = self.states.count * self.states.trials if self.states is not None else 0
+        return len(self.prompts) * self.trials + states
+
     def problems(self, study: "Study", name: str) -> Iterator[Problem]:
         ranked = "ranking" in study.experiments[self.bank].makes
         if ranked != (self.confirm is not None):
@@ -211,6 +224,7 @@ class ConfirmationSettings(ExperimentSettings):
     number: ClassVar[str] = "Exp2"
     makes: ClassVar[tuple[str, ...]] = ("confirmation",)
     elastic: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("trials")
 
     kind: Literal["confirmation"]
 
@@ -225,6 +239,11 @@ class ConfirmationSettings(ExperimentSettings):
 
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """False discovery rate among the features asked again (Benjamini-Hochberg, one-sided)."""
+
+    @property
+    def own_rules(self) -> dict[str, float]:
+        """What it asks for and by which rule, without what it reads."""
+        return self.model_dump(exclude={"kind", "patching"})
 
     def problems(self, study: "Study", name: str) -> Iterator[Problem]:
         first = next(

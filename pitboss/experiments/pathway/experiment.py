@@ -47,6 +47,7 @@ class Pathway(Experiment[PathwaySettings]):
     """Games of one model until both quotas are filled, and what each layer holds of them."""
 
     judged: ClassVar[str | None] = "decisions"
+    results_task: ClassVar[str] = "pathway reading"
 
     def __init__(self, plan: Plan, name: str, settings: PathwaySettings) -> None:
         super().__init__(plan, name, settings)

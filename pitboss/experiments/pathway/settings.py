@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.games.conditions import Condition
 from pitboss.studies.conditions import ConditionGroup, conditions_of, prompt_exists_for
-from pitboss.studies.experiment import ExperimentSettings
+from pitboss.studies.experiment import Counted, ExperimentSettings
 from pitboss.studies.fields import (
     Alias,
     ChoicePrompt,
@@ -40,6 +40,7 @@ class PathwaySettings(ExperimentSettings):
     flow: ClassVar[str] = "pathway"
     number: ClassVar[str] = "Exp1"
     own_prompts: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("games")
 
     kind: Literal["pathway"]
 

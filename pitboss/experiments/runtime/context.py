@@ -11,9 +11,9 @@ from pitboss.engine import Engine, Sampling
 from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_bytes
 from pitboss.engine.pressure import Pressure, model_to_device
 from pitboss.errors import BadInput
-from pitboss.floor.guard import Footprint, Thresholds, admit
-from pitboss.floor.watcher import Watcher, nvml_headroom
-from pitboss.games.prompts import PROMPTS, Round, State, render
+from pitboss.floor.memory.guard import Footprint, Thresholds, admit
+from pitboss.floor.memory.watcher import Watcher, nvml_headroom
+from pitboss.games.prompts import render
 from pitboss.models.checks import (
     Check,
     check_bos,
@@ -27,6 +27,7 @@ from pitboss.models.loading import LoadedModel, load_model
 from pitboss.saes.loading import Gate, SaeLayer, load_sae
 from pitboss.studies.model import Study
 from pitboss.studies.sampling import Sampling as SamplingSettings
+from pitboss.studies.workload import longest_game_prompt
 
 # Free besides the reserve before rows are added again: what a tenant's allocator takes at a time.
 _MARGIN = 1_000_000_000
@@ -235,9 +236,7 @@ class ModelContext:
 
     def longest_game_prompt(self, prompt: str) -> int:
         """Tokens of a prompt with every component, a full history and seven-digit balances."""
-        rounds = tuple(Round(n, 1_000_000, False, 9_000_000) for n in range(91, 100))
-        text = render(prompt, State(PROMPTS[prompt].fullest, 9_000_000, rounds)).text
-        return len(self.loaded.encode(text))
+        return len(self.loaded.encode(longest_game_prompt(prompt)))
 
 
 def limit_memory(device: torch.device, gigabytes: float | None) -> None:

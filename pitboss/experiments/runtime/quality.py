@@ -32,7 +32,7 @@ class Gate:
         self._experiment, self._model = experiment, model
         self._counted: set[str] = set()
         self._found: dict[str, Stated] = {}
-        self._name = f"{experiment.name} {model}"
+        self._name = experiment.label(model)
         self._at_the_end = 0  # units that were counted when all were judged
 
     def add(self, unit: Unit) -> None:
@@ -48,7 +48,7 @@ class Gate:
             return
         self._counted.add(unit.key)
         if "baseline" in unit.identity:
-            self._name = f"{self._experiment.name} {self._model} without a patch"
+            self._name = f"{self._experiment.label(self._model)} without a patch"
         by = ["scene"] if kind == "trials" else []
         table = self._experiment.store.read(kind, [unit.key], columns=[*COLUMNS, *by]).to_pandas()
         for scene, rows in table.groupby("scene") if by else [("", table)]:

@@ -21,7 +21,7 @@ from pitboss.engine.pressure import (
     release,
     resize,
 )
-from pitboss.floor.guard import Footprint
+from pitboss.floor.memory.guard import Footprint
 from pitboss.models.hooks import block_outputs
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.bank import FeatureBank

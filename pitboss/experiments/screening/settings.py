@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pitboss.studies.experiment import ExperimentSettings, Name, Problem, Reads
+from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Problem, Reads
 from pitboss.studies.fields import Alias, ChoicePrompt, Count, Gate, Layers, unique
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class ScreeningSettings(ExperimentSettings):
 
     flow: ClassVar[str] = "screening"
     makes: ClassVar[tuple[str, ...]] = ("ranking", "bank")
+    counted: ClassVar[Counted | None] = Counted("screening")
 
     kind: Literal["screening"]
 

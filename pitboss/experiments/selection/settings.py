@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pitboss.studies.experiment import ExperimentSettings, Name, Problem, Reads
+from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Problem, Reads
 from pitboss.studies.fields import (
     Alias,
     Count,
@@ -56,6 +56,7 @@ class SelectionSettings(ExperimentSettings):
     flow: ClassVar[str] = "features"
     makes: ClassVar[tuple[str, ...]] = ("features", "bank")
     own_prompts: ClassVar[bool] = True
+    counted: ClassVar[Counted | None] = Counted("sums", rows=2)
 
     kind: Literal["selection"]
 
