@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pitboss.experiments.patching.experiment import Patching
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.selection.experiment import Selection
 from pitboss.store import table_of
@@ -38,3 +39,10 @@ def planted_bank(whole: Whole, plan: Plan) -> dict[str, set[tuple[int, int]]]:
     choice = selection.choice
     plan.store.commit("features", choice.key, table_of("features", table), identity=choice.identity)
     return chosen
+
+
+def patching_of(plan: Plan) -> Patching:
+    """The patching of a study that has one."""
+    patching = plan["patching"]
+    assert isinstance(patching, Patching)
+    return patching
