@@ -32,6 +32,10 @@ class Reference(NamedTuple):
     product: str
 
 
+Place = tuple[int | str, ...]
+"""Keys of a study file, from the top down, with the numbers of items of lists."""
+
+
 class Counted(NamedTuple):
     """By what rows the finished units of an experiment are counted.
 
@@ -45,9 +49,9 @@ class Counted(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with a study as a whole: where, as keys of the file, and a sentence."""
+    """What is wrong with a study: where, and a sentence without its full stop."""
 
-    place: tuple[str, ...]
+    place: Place
     what: str
 
 

@@ -4,8 +4,16 @@ import pandas as pd
 
 from pitboss.experiments.patching.experiment import Patching
 from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.selection.experiment import Selection
 from pitboss.store import table_of
 from tests.experiments.small import Whole
+
+
+def selection_of(plan: Plan) -> Selection:
+    """The selection of the small study."""
+    found = plan["features"]
+    assert isinstance(found, Selection)
+    return found
 
 
 def planted_bank(whole: Whole, plan: Plan) -> dict[str, set[tuple[int, int]]]:
@@ -14,20 +22,22 @@ def planted_bank(whole: Whole, plan: Plan) -> dict[str, set[tuple[int, int]]]:
     Returns:
         role -> (layer, feature).
     """
-    before, selection = whole.plan["features"], patching_of(plan).selection
-    bank = before.bank()
+    selection = selection_of(whole.plan)
+    bank = selection.bank()
     names = list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
-    known = before.known_answers()
     chosen = {
-        role: {pair for n in selection.layers for pair in sorted(p for p in pairs if p[0] == n)[:2]}
-        for role, pairs in known.items()
+        role: {
+            (at, i) for at in selection.layers for i in sorted(i for n, i in known if n == at)[:2]
+        }
+        for role, known in selection.known_answers().items()
     }
     wanted = chosen["causal"] | chosen["null"]
-    bank.rows([i for i, name in enumerate(names) if name in wanted]).save(selection.bank_path)
+    rows = bank.rows([i for i, name in enumerate(names) if name in wanted])
+    rows.save(selection_of(plan).bank_path)
     table = whole.store.read("features", [selection.key]).to_pandas()
-    rows = table[pd.MultiIndex.from_frame(table[["layer", "feature"]]).isin(wanted)]
-    identity = selection.choice.identity
-    plan.store.commit("features", selection.key, table_of("features", rows), identity=identity)
+    table = table[pd.MultiIndex.from_frame(table[["layer", "feature"]]).isin(wanted)]
+    choice = selection.choice
+    plan.store.commit("features", choice.key, table_of("features", table), identity=choice.identity)
     return chosen
 
 

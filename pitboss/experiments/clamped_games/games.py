@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pitboss.analysis.persistent import BASELINE, DIRECTION, FEATURE
+from pitboss.analysis.clamped_games import BASELINE, DIRECTION, FEATURE
 from pitboss.engine import Patch
 from pitboss.engine.controls import random_change
 from pitboss.experiments.clamped_games.features import Chunk
