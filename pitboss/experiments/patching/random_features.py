@@ -36,7 +36,7 @@ def load(patching: "Patching") -> FeatureBank:
         BadInput: The bank of the patched features does not exist or is damaged.
         Incomplete: The random features are not drawn yet, or were drawn for another bank.
     """
-    path, expect = path_of(patching), _expected(patching)
+    path, expect = path_of(patching), expected_meta(patching)
     try:
         return FeatureBank.load(path, expect=expect)
     except BadInput as error:
@@ -96,7 +96,7 @@ def draw(patching: "Patching") -> FeatureBank:
     }
     rows = [found[pair][0] for pair in ordered]
     meta = {
-        **_expected(patching),
+        **expected_meta(patching),
         "matched": [named(int(bank.layer[i]), int(bank.feature[i])) for i in rows],
         "by": [found[pair][1] for pair in ordered],
         "asked": wanted,
@@ -105,7 +105,7 @@ def draw(patching: "Patching") -> FeatureBank:
     return FeatureBank.build(saes, by_layer, values=values, meta=meta)
 
 
-def _expected(patching: "Patching") -> dict[str, Any]:
+def expected_meta(patching: "Patching") -> dict[str, Any]:
     """What the bank's meta must say it was made of."""
     bank = patching.bank
     return {
