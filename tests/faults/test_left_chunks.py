@@ -2,11 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from flows.patching import patching
+from flows.experiments import patching
+from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.unit import Unit
 from tasks.model import DoesNotFit
 from tests.faults.patched import STUDY, prepare
@@ -18,12 +18,12 @@ def test_a_lane_goes_on_with_other_chunks_and_fails_only_at_its_end(
     prepare(tmp_path / "results")
     tried: list[str] = []
 
-    def too_large(run: Any, study: Any, alias: str, unit: Unit, store: Any) -> None:
+    def too_large(plan: Plan, unit: Unit) -> None:
         tried.append(unit.slug)
         raise DoesNotFit("One row alone does not fit.")
 
-    monkeypatch.setattr("tasks.patch.carry_out", too_large)
-    monkeypatch.setattr("flows.patching.load_if_needed", lambda *_: None)
+    monkeypatch.setattr("tasks.parts.carry_out_here", too_large)
+    monkeypatch.setattr("flows.perform.load_if_needed", lambda *_: None)
     monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr("tasks.study.ROOT", tmp_path)
     shutil.copy(STUDY, tmp_path / "killed.yaml")

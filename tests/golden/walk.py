@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from pitboss.experiments.patching import random_features
+from pitboss.experiments.patching import random_bank
 from pitboss.experiments.patching.arms import BASELINE, Chunk
 from pitboss.experiments.patching.experiment import DOCUMENTS, Patching
 from pitboss.experiments.pathway.experiment import Pathway
@@ -113,8 +113,8 @@ def made_up(experiment: Experiment[Any], unit: Unit, stubs: Mapping[str, Any]) -
         rows = [{"outcome": outcome} for outcome, n in ends.items() for _ in range(n)]
         return Outcome({**tables, "games": filled("games", rows)})
     if isinstance(experiment, Patching) and unit.kind == "trials":
-        random = bank_of(stubs["random"], random_features.expected_meta(experiment))
-        path = random_features.path_of(experiment)
+        random = bank_of(stubs["random"], random_bank.expected(experiment))
+        path = random_bank.path_of(experiment)
         return Outcome(tables, beside=[lambda _: random.save(path)])
     if isinstance(experiment, Patching) and unit.kind == "effects":
         tables["effects"] = effects_of(stubs["causal"])
