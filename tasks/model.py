@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from prefect import task
 
+from pitboss.engine.pressure import forget_frames
 from pitboss.errors import PitbossError
 from pitboss.experiments.lane import Lane, open_lane
 from pitboss.experiments.units import Unit
@@ -127,8 +128,8 @@ def load_if_needed(study: Study, alias: str, units: Sequence[Unit], store: Store
 def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> dict[str, Any]:
     """Do one unit on this process's model and return a small reference to its part.
 
-    Out of memory halves the rows and raises, so that Prefect's retry finds the memory free: while
-    the exception is alive, so are the tensors of its frames. An error after which the device
+    Out of memory halves the rows and raises, so that Prefect's retry finds the memory free: whoever
+    keeps the exception does not keep the tensors of its frames. An error after which the device
     answers this process no more ends the process: its lock and its claim are free at once, and
     another one does the unit.
 
@@ -149,6 +150,7 @@ def carry_out(run: Run, study: Study, alias: str, unit: Unit, store: Store) -> d
     except GivenUp:
         raise  # nothing was too large
     except Exception as error:
+        forget_frames(error)
         if is_device_lost(error):
             end_process(f"{unit.slug}: {type(error).__name__}: {error}")
         if is_out_of_memory(error):

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -186,12 +185,10 @@ class _Resident(NamedTuple):
     means: dict[int, np.ndarray]  # as of `means`; empty for selected features
 
 
-_held: "WeakKeyDictionary[Lane, _Resident]" = WeakKeyDictionary()
-
-
 def _resident(lane: Lane, store: Store) -> _Resident:
-    if lane in _held:
-        return _held[lane]
+    if "screening" in lane.kept:
+        kept: _Resident = lane.kept["screening"]
+        return kept
     settings, loaded = section(lane.study), lane.loaded
     prompts = [render(name) for name in settings.prompts]
     choices = choice_tokens(loaded, prompts)
@@ -206,8 +203,8 @@ def _resident(lane: Lane, store: Store) -> _Resident:
     release, gate = lane.study.models[lane.alias].sae, lane.study.features.gate
     stream = SaeStream(lambda layer: load_sae(release, layer, gate, loaded.device))
     every = means(lane.study, store, settings.values) if settings.features == "all" else {}
-    _held[lane] = _Resident(screen, prompts, stream, every)
-    return _held[lane]
+    lane.kept["screening"] = made = _Resident(screen, prompts, stream, every)
+    return made
 
 
 def _values(here: _Resident, chunk: Chunk, names: Sequence[str]) -> torch.Tensor:
