@@ -115,5 +115,6 @@ def _carry_out(
 
         if (left := share(plan, experiment, work, bar, finished)) is not None:
             return left
+        gate.follow(units)
     results_task(experiment.results_task)(plan, experiment.name, model)
     return None

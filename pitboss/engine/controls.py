@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pitboss.counted import noise_words
 from pitboss.engine.interventions import Patches
-from pitboss.engine.noise import noise_words, uniform
+from pitboss.engine.noise import uniform
 from pitboss.engine.row import Patch
 from pitboss.errors import BadInput
 from pitboss.saes.loading import SaeLayer

@@ -6,17 +6,9 @@ slot, and after a restart. The mixer is the 32-bit integer hash with multipliers
 word with one of them fits a signed 64-bit integer exactly.
 """
 
-import hashlib
-
 import torch
 
 _WORD = 0xFFFFFFFF
-
-
-def noise_words(seed: int, name: str) -> tuple[int, int]:
-    """Two 32-bit words that identify the noise of a row in a study with this seed."""
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:], "big")
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pitboss.counted import noise_words
 from pitboss.engine.architecture import Architecture
 from pitboss.engine.buffers import RowBuffers
 from pitboss.engine.forward import cap
 from pitboss.engine.graph import StepGraphs
-from pitboss.engine.noise import noise_words
 from pitboss.engine.patches import Directions, Patcher
 from pitboss.engine.row import Row
 from pitboss.engine.sampler import NARROW, sample

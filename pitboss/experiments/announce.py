@@ -1,5 +1,6 @@
 """What will run, and what of the plan cannot be met, said before anything starts."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -95,9 +96,13 @@ def _notes(plan: Plan) -> Iterator[str]:
     yield from _models(plan.study)
     yield from _widths(plan.study)
     yield from _memory(plan.study)
-    yield from _quality(plan.study)
+    if any(experiment.judged for experiment in plan):
+        yield from _quality(plan.study)
+    kinds = Counter(experiment.settings.kind for experiment in plan)
     for experiment in plan:
-        yield from experiment.notes()
+        of_several = kinds[experiment.settings.kind] > 1
+        for note in experiment.notes():
+            yield f"{experiment.name}: {note}" if of_several else note
 
 
 def _models(study: Study) -> Iterator[str]:

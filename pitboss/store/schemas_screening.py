@@ -12,7 +12,12 @@ SCREENING = Kind(
         required("layer", pa.int16(), "Patched block, from 0."),
         required("feature", pa.int32(), "Patched feature."),
         required("prompt", pa.string(), "Name of the prompt in the registry."),
-        required("value_name", pa.string(), "safe or risky: whose mean the value is."),
+        required(
+            "value_name",
+            pa.string(),
+            "safe or risky: the mean of these games; off: 0; most: the largest activation in the "
+            "screened prompts.",
+        ),
         required("value", pa.float32(), "Value the feature is set to."),
         required("own", pa.float32(), "Its own activation at the last prompt token."),
         required(
@@ -53,8 +58,8 @@ RANKING = Kind(
         optional(
             "contrast",
             pa.float64(),
-            "Log odds under the safe minus under the risky value, largest in size over prompts; "
-            "null unless both are screened.",
+            "Log odds under one value minus under the other (safe minus risky, off minus most), "
+            "largest in size over prompts; null unless two values are screened.",
         ),
         optional("contrast_prompt", pa.string(), "Prompt of that contrast; null without it."),
         required("unchanged", pa.bool_(), "No value changes anything in any prompt."),

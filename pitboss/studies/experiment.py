@@ -32,6 +32,10 @@ class Reference(NamedTuple):
     product: str
 
 
+Place = tuple[int | str, ...]
+"""Keys of a study file, from the top down, with the numbers of items of lists."""
+
+
 class Counted(NamedTuple):
     """By what rows the finished units of an experiment are counted.
 
@@ -45,9 +49,9 @@ class Counted(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong with a study as a whole: where, as keys of the file, and a sentence."""
+    """What is wrong with a study: where, and a sentence without its full stop."""
 
-    place: tuple[str, ...]
+    place: Place
     what: str
 
 
@@ -56,6 +60,7 @@ class ExperimentSettings(Section):
 
     Class attributes:
         flow: Name of its flow and first half of its deployments' names.
+        carried_out_by: Module and class, `module:Class`; imported when work begins.
         number: How the plan calls it, such as Exp0; empty where it does not.
         makes: What other experiments can read from it.
         elastic: Whether several workers share its units, joining and leaving as they may.
@@ -67,6 +72,7 @@ class ExperimentSettings(Section):
     """Which kind of experiment this is."""
 
     flow: ClassVar[str]
+    carried_out_by: ClassVar[str]
     number: ClassVar[str] = ""
     makes: ClassVar[tuple[str, ...]] = ()
     elastic: ClassVar[bool] = False

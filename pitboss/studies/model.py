@@ -201,10 +201,10 @@ class Study(Section):
                     n for n, s in self.experiments.items() if product in s.makes and n != name
                 ]
                 if other not in makers:
-                    fits = f"; what does: {', '.join(makers)}" if makers else ", nor does any other"
+                    fits = f"use one of {', '.join(makers)}" if makers else "the study has none"
                     yield Problem(
                         ("experiments", name, field),
-                        f"no experiment {other!r} of this study makes {product}{fits}",
+                        f"{other!r} is no other experiment with {product} to read; {fits}",
                     )
 
     def _floor(self) -> Iterator[Problem]:
@@ -216,7 +216,9 @@ class Study(Section):
                 continue
             settings = self.experiments[name]
             if isinstance(pools, list) and not settings.elastic and len(pools) > 1:
-                yield Problem(place, f"one worker carries out {name}; name one pool")
+                yield Problem(
+                    place, f"one worker at a time carries out {name}; name one pool, or one a model"
+                )
             if isinstance(pools, dict):
                 aliases = self.aliases_of(name)
                 if missing := sorted(set(aliases) - set(pools)):

@@ -4,8 +4,9 @@ import torch
 from scipy import stats
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from pitboss.counted import noise_words
 from pitboss.engine.buffers import RowBuffers
-from pitboss.engine.noise import gumbel, noise_words, uniform
+from pitboss.engine.noise import gumbel, uniform
 from pitboss.engine.sampler import largest, sample
 
 CPU = torch.device("cpu")

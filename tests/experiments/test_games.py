@@ -14,7 +14,15 @@ from pitboss.experiments.runtime.study import open_store
 from pitboss.games.conditions import Condition
 from pitboss.games.reading import reader
 from pitboss.games.slot_machine import SlotMachine
-from tests.experiments.small import ALIAS, Whole, on, parquet_bytes, settings, small_plan
+from tests.experiments.small import (
+    ALIAS,
+    Whole,
+    on,
+    parquet_bytes,
+    settings,
+    small_plan,
+    small_study,
+)
 
 FIRST = {"voluntary_stop": "stop", "bankruptcy": "bet", "round_limit": "bet"}
 
@@ -177,9 +185,9 @@ def test_full_responses_go_on_after_the_decision_and_say_the_same(
     pd.testing.assert_frame_equal(short[same], long[same])
 
 
-def test_what_ends_a_response_and_the_width_are_part_of_the_keys(tmp_path: Path) -> None:
+def test_what_ends_a_response_and_the_width_are_part_of_the_keys() -> None:
     def keys(**changes: dict[str, object]) -> dict[str, str]:
-        plan = small_plan(tmp_path / str(len(list(tmp_path.iterdir()))), **changes)
+        plan = plan_of(small_study(**changes), None)
         units = {
             "games": plan["games"].batches(ALIAS)[0],
             "pathway": next(plan["pathway"].batches()),

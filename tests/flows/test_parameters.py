@@ -71,7 +71,7 @@ def test_a_model_the_experiment_does_not_have_is_refused() -> None:
         ("features", {}, "gpu-0", "features demo llama L0-3 on gpu-0"),
         ("pathway", {"shards": 1}, "gpu-0", "pathway demo llama L1-3 on gpu-0"),
         ("screening", {}, "gpu-1", "screening demo llama L0-3 on gpu-1"),
-        ("words", {}, "gpu-0", "words demo llama on gpu-0"),
+        ("words", {}, "gpu-0", "words demo llama L0-3 on gpu-0"),
         ("campaign", {}, "control", "campaign demo on control"),
     ],
 )

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from pitboss.analysis.clamped_games import arm_effects, contrasts, hits
 from pitboss.analysis.irrationality import with_irrationality
-from pitboss.analysis.persistent import arm_effects, contrasts, hits
 from pitboss.experiments.clamped_games.settings import ClampedGamesSettings
 from pitboss.experiments.runtime.unit import Outcome
 from pitboss.store import Store

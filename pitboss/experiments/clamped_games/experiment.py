@@ -21,7 +21,7 @@ from pitboss.experiments.runtime.artifacts import Artifact, FigureArtifact, Tabl
 from pitboss.experiments.runtime.experiment import Experiment, Stages
 from pitboss.experiments.runtime.identity import model_identity, play_identity, prompts_identity
 from pitboss.experiments.runtime.unit import Outcome, Unit
-from pitboss.report.persistent import persistent_figure
+from pitboss.report.clamped_games import clamped_figure
 from pitboss.store import Store
 from pitboss.studies.workload import (
     Shape,
@@ -52,7 +52,7 @@ class ClampedGames(Experiment[ClampedGamesSettings]):
         return self.patching.model
 
     def stages(self, model: str) -> Stages:
-        games = [self.baseline(), *self.chunks()]
+        games = [self.baseline(), *self.chunks]
         yield games
         yield [self.effects([unit.key for unit in games])]
 
@@ -79,9 +79,9 @@ class ClampedGames(Experiment[ClampedGamesSettings]):
         settings = self.settings
         if isinstance(settings.features, dict):
             return [(layer, i) for layer, ids in sorted(settings.features.items()) for i in ids]
-        tested = self.store.read("effects", [self.patching.effects_ref().key]).to_pandas()
-        return strongest(tested)[: settings.most]
+        return strongest(self.patching.effects())[: settings.most]
 
+    @cached_property
     def chunks(self) -> list[Unit]:
         """At most `chunk` features of one layer each, controls of the first ones included.
 
@@ -185,11 +185,11 @@ class ClampedGames(Experiment[ClampedGamesSettings]):
         return play_chunk(context, settings, self.patching.settings, unit.payload, slots)
 
     def workload(self) -> list[Workload]:
-        settings, patching = self.settings, self.patching
+        settings = self.settings
         if isinstance(settings.features, dict):
             features = sum(len(ids) for ids in settings.features.values())
         else:
-            features = min(settings.most, patching.source.most(patching.settings.confirm))
+            features = min(settings.most, self.patching.most())
         controls, values = min(settings.controls, features), len(settings.values)
         arms = (features + controls) * values + 1
         games, limit = settings.games_per_arm, settings.sampling.max_new_tokens
@@ -225,7 +225,7 @@ class ClampedGames(Experiment[ClampedGamesSettings]):
 
     def results(self, model: str) -> Iterable[Artifact]:
         """Every arm against the games without a patch, and safe values against risky ones."""
-        unit = self.effects([unit.key for unit in (self.baseline(), *self.chunks())])
+        unit = self.effects([unit.key for unit in (self.baseline(), *self.chunks)])
         part = unit.ref(self.store)
         assert part is not None  # asked when everything is finished
         table = self.store.read("persistent_effects", [unit.key]).to_pandas()
@@ -236,7 +236,7 @@ class ClampedGames(Experiment[ClampedGamesSettings]):
             rest=part.path,
         )
         caption = "What a clamped feature does to bankruptcy"
-        yield FigureArtifact(self.named("persistent"), persistent_figure(table), caption)
+        yield FigureArtifact(self.named("persistent"), clamped_figure(table), caption)
         yield TableArtifact(
             f"{self.name}-controls",
             self.store.read_json(self.counts)["significant"],

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pitboss.analysis.persistent import BASELINE, DIRECTION, FEATURE
+from pitboss.analysis.clamped_games import BASELINE, DIRECTION, FEATURE
 from pitboss.engine import Patch
 from pitboss.engine.controls import random_change
 from pitboss.experiments.clamped_games.features import Chunk
 from pitboss.experiments.clamped_games.settings import POSITIONS, ClampedGamesSettings
-from pitboss.experiments.patching.controls import bank_patch
+from pitboss.experiments.patching.patches import bank_patch
 from pitboss.experiments.patching.settings import PatchingSettings
 from pitboss.experiments.runtime.context import ModelContext
 from pitboss.experiments.runtime.playing import as_original, decision_rows, game_row, play_all

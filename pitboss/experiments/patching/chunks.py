@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 from pitboss.experiments.patching.arms import BASELINE, Chunk, asked
 from pitboss.experiments.patching.controls import chosen, named
 from pitboss.experiments.patching.interim import Interim, InterimUnit, rule_of
+from pitboss.experiments.patching.random_bank import is_drawn
 from pitboss.experiments.runtime.identity import model_identity, prompts_identity
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.games.scenes import scene_of, texts_hash
-from pitboss.saes.bank import FeatureBank
+from pitboss.games.scenes import texts_hash
 
 if TYPE_CHECKING:
     from pitboss.experiments.patching.experiment import Patching
+    from pitboss.saes.bank import FeatureBank
 
 
 def baseline(patching: "Patching") -> Unit:
     """The unpatched runs, shared by all features; with them the random features are drawn."""
-    from pitboss.experiments.patching.random_features import is_drawn
-
     chunk = Chunk(BASELINE, tuple(asked(patching.settings)))
     unit = _unit(patching, "baseline", chunk, {"baseline": True}, 1)
     if not patching.settings.controls.random_features:
@@ -81,7 +80,7 @@ def of_random_controls(patching: "Patching") -> Iterator[Unit]:
 def feature_unit(
     patching: "Patching",
     prefix: str,
-    bank: FeatureBank,
+    bank: "FeatureBank",
     chunk: Chunk,
     start: int | None = None,
     more: Mapping[str, Any] | None = None,
@@ -111,13 +110,13 @@ def feature_unit(
     return _unit(patching, slug, chunk, identity, max(1, len(names)))
 
 
-def by_layer(bank: FeatureBank) -> Iterator[tuple[int, FeatureBank]]:
+def by_layer(bank: "FeatureBank") -> Iterator[tuple[int, "FeatureBank"]]:
     """A bank's features layer by layer."""
     for layer in sorted(set(bank.layer.tolist())):
         yield layer, bank.rows([i for i, at in enumerate(bank.layer.tolist()) if at == layer])
 
 
-def pieces(bank: FeatureBank, size: int) -> Iterator[tuple[int, FeatureBank]]:
+def pieces(bank: "FeatureBank", size: int) -> Iterator[tuple[int, "FeatureBank"]]:
     """A bank in pieces of at most so many features, each with the row it starts at."""
     for start in range(0, len(bank), size):
         yield start, bank.rows(list(range(start, min(start + size, len(bank)))))
@@ -128,8 +127,7 @@ def _grown(patching: "Patching", unit: Unit) -> Unit:
     settings, chunk = patching.settings, unit.payload
     if settings.sequential is None:
         return unit
-    scenes = {scene_of(a.prompt.name) for a in chunk.prompts}
-    rule = rule_of(settings, len(patching.bank) * len(scenes))
+    rule = rule_of(settings, len(patching.bank) * len(settings.scenes))
     identity = {**unit.identity, "sequential": asdict(rule)}
 
     def make(of_part: Chunk, number: int) -> Unit:
@@ -189,5 +187,5 @@ def _arm_identity(patching: "Patching") -> dict[str, Any]:
     return {"mode": patching.settings.mode, "positions": patching.settings.positions}
 
 
-def _pairs(bank: FeatureBank) -> list[tuple[int, int]]:
+def _pairs(bank: "FeatureBank") -> list[tuple[int, int]]:
     return list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))

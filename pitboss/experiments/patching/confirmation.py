@@ -14,6 +14,7 @@ from pitboss.analysis.effects import CONFIRMATION, DISCOVERY
 from pitboss.analysis.findings import clearest
 from pitboss.errors import BadInput
 from pitboss.experiments.patching.arms import Arm, Asked, Chunk, asked
+from pitboss.experiments.patching.chunks import feature_unit, pieces
 from pitboss.experiments.patching.experiment import Patching
 from pitboss.experiments.patching.findings import findings_unit
 from pitboss.experiments.patching.notes import confirmation_notes
@@ -111,8 +112,6 @@ class Confirmation(Experiment[ConfirmationSettings]):
         Raises:
             Incomplete: The effects of the discovery are missing.
         """
-        from pitboss.experiments.patching.chunks import feature_unit, pieces
-
         bank, made = self.patching.bank, []
         names = list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
         for of_scene, rows in self.candidates.groupby("prompt", sort=True):
@@ -205,11 +204,6 @@ class Confirmation(Experiment[ConfirmationSettings]):
         )
 
     def summary(self) -> dict[str, Any]:
-        """Features found again; None while the confirmation is not finished."""
-        if not self.plan.finished(self.patching.name):
-            return {}
-        count = None
-        if self.plan.finished(self.name):
-            found = self.store.read("findings", [self.findings().key], columns=["confirmed"])
-            count = sum(value is True for value in found["confirmed"].to_pylist())
-        return {self.named("confirmed_features"): count}
+        """Features found again."""
+        found = self.store.read("findings", [self.findings().key], columns=["confirmed"])
+        return {"confirmed_features": sum(x is True for x in found["confirmed"].to_pylist())}

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from pitboss.analysis.effects import CONTRASTS, causal_features
 from pitboss.analysis.outcomes import OUTCOMES
 from pitboss.errors import BadInput, Incomplete
+from pitboss.experiments.patching import chunks, random_bank
 from pitboss.experiments.patching.arms import BASELINE, Chunk
-from pitboss.experiments.patching.declaration import declare
+from pitboss.experiments.patching.declaration import as_markdown, declare
 from pitboss.experiments.patching.findings import findings_unit
 from pitboss.experiments.patching.interim import InterimUnit, parts_so_far, whole
 from pitboss.experiments.patching.notes import patching_notes
 from pitboss.experiments.patching.reported import effects_shown, headline
 from pitboss.experiments.patching.settings import PatchingSettings
 from pitboss.experiments.patching.workload import patching_workload
-from pitboss.experiments.runtime.artifacts import Artifact, TableArtifact
+from pitboss.experiments.runtime.artifacts import Artifact, Declaration, TableArtifact
 from pitboss.experiments.runtime.bank_source import BankSource
 from pitboss.experiments.runtime.experiment import Experiment, Stages
 from pitboss.experiments.runtime.unit import Outcome, Unit
@@ -86,9 +87,7 @@ class Patching(Experiment[PatchingSettings]):
         Raises:
             Incomplete: They are not drawn yet.
         """
-        from pitboss.experiments.patching import random_features
-
-        return random_features.load(self) if self.settings.controls.random_features else None
+        return random_bank.load(self) if self.settings.controls.random_features else None
 
     @property
     def chosen_by(self) -> dict[str, Any]:
@@ -110,9 +109,7 @@ class Patching(Experiment[PatchingSettings]):
     @cached_property
     def first_units(self) -> list[Unit]:
         """The baseline, own values and reconstructions."""
-        from pitboss.experiments.patching.chunks import failing_first
-
-        return [self.baseline_unit(), *failing_first(self)]
+        return [self.baseline_unit(), *chunks.failing_first(self)]
 
     @cached_property
     def feature_chunks(self) -> list[Unit]:
@@ -121,9 +118,7 @@ class Patching(Experiment[PatchingSettings]):
         Raises:
             BadInput: As for `bank`.
         """
-        from pitboss.experiments.patching.chunks import of_features
-
-        return list(of_features(self))
+        return list(chunks.of_features(self))
 
     @cached_property
     def random_chunks(self) -> list[Unit]:
@@ -132,15 +127,11 @@ class Patching(Experiment[PatchingSettings]):
         Raises:
             Incomplete: The random features are not drawn yet.
         """
-        from pitboss.experiments.patching.chunks import of_random_controls
-
-        return list(of_random_controls(self))
+        return list(chunks.of_random_controls(self))
 
     def baseline_unit(self) -> Unit:
         """The unpatched runs, shared by all features; random features are drawn beside them."""
-        from pitboss.experiments.patching.chunks import baseline
-
-        return baseline(self)
+        return chunks.baseline(self)
 
     def parts(self, unit: Unit) -> Sequence[Unit]:
         """A unit itself, or the parts of a sequential chunk that are known so far."""
@@ -174,8 +165,8 @@ class Patching(Experiment[PatchingSettings]):
             BadInput, Incomplete: As for `trial_units`.
         """
         settings = self.settings
-        chunks = (whole(unit) for unit in (*self.feature_chunks, *self.random_chunks))
-        tested = sum(len(chunk.bank) for chunk in chunks if chunk.bank is not None)
+        asked = (whole(unit) for unit in (*self.feature_chunks, *self.random_chunks))
+        tested = sum(len(chunk.bank) for chunk in asked if chunk.bank is not None)
         return Unit(
             experiment=self.name,
             task="effects",
@@ -252,7 +243,7 @@ class Patching(Experiment[PatchingSettings]):
         if chunk.role != BASELINE or not self.settings.controls.random_features:
             return made
         random = random_features.draw(self)
-        path = random_features.path_of(self)
+        path = random_bank.path_of(self)
         return Outcome(made.tables, made.facts, [lambda _: random.save(path)])
 
     def judges(self, unit: Unit) -> bool:
@@ -265,8 +256,9 @@ class Patching(Experiment[PatchingSettings]):
     def notes(self) -> Iterable[str]:
         return patching_notes(self)
 
-    def declared(self) -> dict[str, Any]:
-        return declare(self)
+    def declared(self) -> Declaration:
+        document = declare(self)
+        return Declaration(document, as_markdown(document))
 
     def shown(self, unit: Unit) -> Iterable[Artifact]:
         """The checkpoint after a chunk: each feature's stop rates under each value."""
@@ -281,4 +273,4 @@ class Patching(Experiment[PatchingSettings]):
         return effects_shown(self)
 
     def summary(self) -> dict[str, Any]:
-        return headline(self) if self.plan.finished(self.name) else {}
+        return headline(self)

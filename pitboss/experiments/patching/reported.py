@@ -72,4 +72,4 @@ def headline(patching: "Patching") -> dict[str, Any]:
             role: {"features": len(pairs), "found_causal": len(causal & pairs)}
             for role, pairs in patching.selection.known_answers().items()
         }
-    return {patching.named(name): value for name, value in found.items()}
+    return found

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from pitboss.engine import Generation, Patch, Row
 from pitboss.errors import Mismatch
 from pitboss.experiments.patching.arms import BASELINE, Arm, Asked, Chunk, arms
-from pitboss.experiments.patching.controls import patches_of
+from pitboss.experiments.patching.patches import patches_of
 from pitboss.experiments.patching.settings import PatchingSettings
 from pitboss.experiments.runtime.context import ModelContext
 from pitboss.experiments.runtime.play import reading_columns

@@ -44,16 +44,17 @@ def patching_workload(patching: "Patching") -> Workload:
         f"baseline, and {controls:,} runs of controls; each ≤ {limit} tokens and {TRIAL_BYTES} + "
         f"{TOKEN_BYTES} × {limit} bytes",
         _shape(prompts, limit),
-        _shared(patching, len(settings.values) * settings.runs_a_value),
+        _shared(patching, features, len(settings.values) * settings.runs_a_value),
     )
 
 
 def confirmation_workload(confirmation: "Confirmation") -> Workload:
-    """All features that are patched, as if each were found causal."""
+    """All features that are patched, as if each were found causal; shared are those expected."""
     patching, settings = confirmation.patching, confirmation.settings
     values, limit = len(patching.settings.values), patching.settings.sampling.max_new_tokens
     features, where = patching.most(), confirmation.everywhere()
     once = max(sum(len(one.trials) for one in prompts) for prompts in where.values())
+    expected = round(features * patching.settings.statistics.assumed_share)
     runs = features * values * once
     return Workload(
         confirmation.name,
@@ -64,10 +65,11 @@ def confirmation_workload(confirmation: "Confirmation") -> Workload:
         runs,
         runs * limit,
         runs * (TRIAL_BYTES + TOKEN_BYTES * limit),
-        f"the features found causal, at most {features:,}, × {values} values × {once} runs; each "
-        f"≤ {limit} tokens and {TRIAL_BYTES} + {TOKEN_BYTES} × {limit} bytes",
+        f"the features found causal, at most {features:,} (the study assumes {expected:,}), "
+        f"× {values} values × {once} runs; each ≤ {limit} tokens and {TRIAL_BYTES} + "
+        f"{TOKEN_BYTES} × {limit} bytes",
         _shape([one for prompts in where.values() for one in prompts], limit),
-        _shared(patching, values * once),
+        _shared(patching, expected, values * once),
     )
 
 
@@ -98,6 +100,6 @@ def _shape(prompts: list[Asked], limit: int) -> Shape:
     return Shape(longest, limit, prefixes=min(len(prompts), SHARED_PROMPTS))
 
 
-def _shared(patching: "Patching", runs: int) -> Shared:
-    features = spread(patching.most(), patching.selection.layers)
-    return Shared(features, runs, patching.settings.chunk)
+def _shared(patching: "Patching", features: int, runs: int) -> Shared:
+    layers = spread(max(1, features), patching.selection.layers)
+    return Shared(layers, runs, patching.settings.chunk)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 import pyarrow as pa
 
+from pitboss.errors import Incomplete
 from pitboss.store import PartRef, Store, part_key, table_of
 
 Rows: TypeAlias = pa.Table | pd.DataFrame | list[dict[str, Any]]
@@ -86,6 +87,9 @@ class Unit:
         Args:
             began: The time.time() at which work started.
             worker: Name of the work pool it was done on, if any.
+
+        Raises:
+            Incomplete: There are other rows than the part must have; nothing is stored.
         """
         finished = time.time()
         facts = {
@@ -96,11 +100,22 @@ class Unit:
             "finished": round(finished, 3),
             **outcome.facts,
         }
+        tables = {kind: _table(kind, outcome.tables[kind]) for kind in self.kinds}
+        if self.rows not in (None, found := tables[self.kind].num_rows):
+            raise Incomplete(
+                f"Unit {self.slug} of {self.experiment} made {found:,} rows of {self.kind}, not "
+                f"{self.rows:,}.",
+                where=str(store.path),
+                next="Nothing of it is stored. The experiment's code and what it says of its units "
+                "differ; both have to be looked at.",
+            )
         for keep in outcome.beside:
             keep(store)
-        for kind in self.kinds:
-            rows = outcome.tables[kind]
-            table = rows if isinstance(rows, pa.Table) else table_of(kind, rows)
+        for kind, table in tables.items():
             own = facts if kind == self.kind else {"experiment": self.experiment}
             part = store.commit(kind, self.key, table, identity=self.identity, facts=own)
         return part
+
+
+def _table(kind: str, rows: Rows) -> pa.Table:
+    return rows if isinstance(rows, pa.Table) else table_of(kind, rows)

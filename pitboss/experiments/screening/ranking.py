@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +14,7 @@ from pitboss.experiments.runtime.unit import Outcome
 from pitboss.experiments.screening.settings import OF_GROUPS, contrasted
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.loading import SaeLayer, load_sae
+from pitboss.store import Store
 
 if TYPE_CHECKING:
     from pitboss.experiments.screening.experiment import Screening
@@ -27,14 +30,15 @@ def rank_features(screening: "Screening") -> Outcome:
     """
     screening.store.coverage("screening", [unit.key for unit in screening.chunks]).require()
     ranked = rank(screening)
-    banks = {count: leaders(screening, ranked, count) for count in screening.counts}
-    return Outcome(
-        {"ranking": ranked},
-        beside=[
-            lambda store, count=count, bank=bank: bank.save(screening.bank_path(count))  # type: ignore[misc]
-            for count, bank in banks.items()
-        ],
-    )
+    banks = [
+        partial(_keep, bank=leaders(screening, ranked, count), path=screening.bank_path(count))
+        for count in screening.counts
+    ]
+    return Outcome({"ranking": ranked}, beside=banks)
+
+
+def _keep(_: Store, *, bank: FeatureBank, path: Path) -> None:
+    bank.save(path)
 
 
 def rank(screening: "Screening") -> pd.DataFrame:
@@ -67,8 +71,8 @@ def _of_part(screening: "Screening", key: str) -> pd.DataFrame:
         "value_name": np.array(values, dtype=object)[at % len(values)],
         "unchanged": read["unchanged"].all((1, 2)),
     }
-    if len(values) == 2:
-        first, second = (values.index(name) for name in contrasted(values))
+    if (names := contrasted(values)) is not None:
+        first, second = (values.index(name) for name in names)
         contrast = read["log_odds"][..., first] - read["log_odds"][..., second]
         most = np.abs(contrast).argmax(1)
         found["contrast"] = np.take_along_axis(contrast, most[:, None], 1)[:, 0]

@@ -213,7 +213,7 @@ class Words(Experiment[WordsSettings]):
 
     def workload(self) -> list[Workload]:
         patching, top = self.patching, self.settings.top_tokens
-        features = patching.source.most(patching.settings.confirm)
+        features = patching.most()
         return [
             Workload(
                 self.name,

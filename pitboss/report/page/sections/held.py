@@ -1,6 +1,6 @@
 """Comparisons of Exp5: the safe value against the risky one, and each against no patch.
 
-Each has its own family per measure and role (docs/persistent.md). What a feature's family calls
+Each has its own family per measure and role (docs/clamped-games.md). What a feature's family calls
 significant gives the p that random directions are held against.
 """
 

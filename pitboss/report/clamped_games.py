@@ -1,4 +1,4 @@
-"""The picture of Exp5: what a patch that stays does to bankruptcy, feature by feature."""
+"""The picture of Exp5: what a clamped feature does to bankruptcy, feature by feature."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ SHOWN = 40
 """Most features in the picture; those with the smallest p."""
 
 
-def persistent_figure(effects: pd.DataFrame) -> bytes:
+def clamped_figure(effects: pd.DataFrame) -> bytes:
     """Change of the bankruptcy rate under each value, with intervals; controls as a grey band.
 
     Args:
@@ -44,8 +44,8 @@ def persistent_figure(effects: pd.DataFrame) -> bytes:
     left_out = f"; {len(best) - len(chosen)} more are not shown" if len(best) > len(chosen) else ""
     title(
         axis,
-        "Games under a patch that stays",
-        f"bankruptcy rate minus that of the same games without it, 95 % intervals{left_out}",
+        "Games with a clamped feature",
+        f"bankruptcy rate minus that of the same games without a patch, 95 % intervals{left_out}",
     )
     axis.legend(frameon=False, fontsize=8.5)
     return picture(figure)

@@ -1,9 +1,10 @@
-"""Games under a patch that stays: planted features move how they end, nulls and controls do not,
+"""Games with a clamped feature: planted ones move how they end, nulls and controls do not,
 the same games are played in every arm, and a killed process leaves nothing behind but time.
 """
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +15,23 @@ import pytest
 import torch
 
 from pitboss.errors import BadInput, Incomplete
-from pitboss.experiments.clamped_games import effects as held
-from pitboss.experiments.clamped_games import experiment as persistent
-from pitboss.experiments.games import experiment as games
-from pitboss.experiments.patching import experiment as patching
-from pitboss.experiments.runtime.context import Lane
+from pitboss.experiments.clamped_games.experiment import ClampedGames
+from pitboss.experiments.clamped_games.features import strongest
+from pitboss.experiments.clamped_games.games import games_of
+from pitboss.experiments.registry import parse_study, plan_of
+from pitboss.experiments.runtime.artifacts import FigureArtifact, TableArtifact
+from pitboss.experiments.runtime.carry_out import carry_out, carry_out_all
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.playing import play_all
 from pitboss.experiments.runtime.study import open_store
 from pitboss.experiments.runtime.unit import Unit
-from pitboss.experiments.selection.experiment import bank_path, selection_key
 from pitboss.models.catalogue import LAB_DIR
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.loading import load_sae
 from pitboss.store import Store
-from pitboss.studies.loading import parse_study
 from pitboss.studies.model import Study
-from tests.experiments.small import ALIAS, parquet_bytes, settings
+from tests.experiments.small import ALIAS, on, parquet_bytes, settings
 
 LAYER, GAMES = 3, 8
 STOPS, PLAYS_ON, NULL = 0, 59, 64
@@ -36,9 +39,9 @@ STOPS, PLAYS_ON, NULL = 0, 59, 64
 
 
 def study_of(**changes: Any) -> Study:
-    made = settings(engine={"width": 32}, features={"layers": [LAYER]})
-    made["persistent"] = {
-        "model": ALIAS,
+    clamped = {
+        "kind": "clamped_games",
+        "patching": "patching",
         "features": {LAYER: [STOPS, PLAYS_ON, NULL]},
         "controls": 1,
         "prompt": "exp2/game",
@@ -50,44 +53,45 @@ def study_of(**changes: Any) -> Study:
         "sampling": {"max_new_tokens": 24},
         **changes,
     }
-    return parse_study(made)
+    layers = {"layers": [LAYER]}
+    return parse_study(settings(engine={"width": 32}, features=layers, clamped=clamped))
 
 
-def prepared(study: Study, results: Path) -> Store:
-    """The study's folder with a bank of planted features, as the features experiment leaves it."""
-    store = open_store(study, results)
-    choice = study.models[ALIAS]
+def clamped(plan: Plan) -> ClampedGames:
+    experiment = plan["clamped"]
+    assert isinstance(experiment, ClampedGames)
+    return experiment
+
+
+def prepared(study: Study, results: Path) -> Plan:
+    """The study with a bank of planted features, as the selection leaves it."""
+    plan = plan_of(study, open_store(study, results))
+    selection, choice = clamped(plan).patching.selection, study.models[ALIAS]
     known = json.loads((LAB_DIR / "planted.json").read_text(encoding="utf-8"))[choice.sae]
     entries = {e["feature"]: e for e in known[str(LAYER)]}
     FeatureBank.build(
-        [load_sae(choice.sae, LAYER, study.features.gate)],
+        [load_sae(choice.sae, LAYER, selection.gate)],
         {LAYER: list(entries)},
         values={
             name: {(LAYER, i): entry[name] for i, entry in entries.items()}
             for name in ("safe", "risky")
         },
-        meta={
-            "model": choice.id,
-            "sae": choice.sae,
-            "gate": study.features.gate,
-            "features": selection_key(study, ALIAS),
-        },
-    ).save(bank_path(store, ALIAS))
-    return store
+        meta=selection.bank_meta,
+    ).save(selection.bank_path)
+    return plan
 
 
 @pytest.fixture(scope="module")
-def lane(lane: Lane) -> Lane:
-    return Lane(study_of(), ALIAS, lane.loaded, [])
+def plan(context: ModelContext, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """All games played and compared."""
+    plan = prepared(study_of(), tmp_path_factory.mktemp("clamped"))
+    carry_out_all(plan, clamped(plan), ALIAS, lambda _: on(context, plan))
+    return plan
 
 
 @pytest.fixture(scope="module")
-def done(lane: Lane, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = prepared(lane.study, tmp_path_factory.mktemp("persistent"))
-    for unit in persistent.all_units(lane.study, store):
-        persistent.run(lane, store, unit)
-    held.run(lane.study, store)
-    return store
+def done(plan: Plan) -> Store:
+    return plan.store
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +116,7 @@ def test_planted_features_move_the_games_and_others_do_not(
     assert (found.loc[[("feature", STOPS), ("feature", PLAYS_ON)], "q"] < 0.05).all()
     assert found.loc[("feature", NULL), "difference"] == 0
     assert abs(found.loc[("random_direction", STOPS), "difference"]) < 2
-    significant = done.read_json(held.CONTROLS)["significant"]
+    significant = done.read_json("persistent.json")["significant"]
     hits = {(x["measure"], x["role"]): (x["hits"], x["tested"]) for x in significant}
     assert hits["rounds", "feature"] == (2, 3) and hits["rounds", "random_direction"] == (0, 1)
 
@@ -156,31 +160,32 @@ def test_what_is_stored_of_an_arm(done: Store) -> None:
 
 
 def test_the_baseline_is_the_game_as_it_is_played_without_patches(
-    done: Store, lane: Lane, tmp_path: Path
+    plan: Plan, context: ModelContext
 ) -> None:
-    machines = [game for _, game in persistent._games(lane.study, "baseline")]
-    section = persistent.section(lane.study)
-    played = games.play_all(lane, section, section.sampling, machines[:2], None)
-    stored = done.read("decisions").to_pandas().set_index("key")["response"]
+    section, context = clamped(plan).settings, on(context, plan)
+    machines = [game for _, game in games_of(context, section, "baseline")]
+    played = play_all(context, section, section.sampling, machines[:2], None)
+    stored = plan.store.read("decisions").to_pandas().set_index("key")["response"]
     for decision in played.decisions:
         assert stored[decision["key"]] == decision["response"]
 
 
 @pytest.mark.parametrize("moment", ["playing", "first file", "record"])
 def test_killed_at_any_moment_the_bytes_are_the_same_in_the_end(
-    done: Store, lane: Lane, tmp_path: Path, moment: str
+    done: Store, context: ModelContext, tmp_path: Path, moment: str
 ) -> None:
-    store = prepared(lane.study, tmp_path)
-    unit = persistent.baseline_unit(lane.study)
-    assert _dies(lane, store, unit, moment) == -signal.SIGKILL
+    plan = prepared(study_of(), tmp_path)
+    unit, store = clamped(plan).baseline(), plan.store
+    assert _dies(plan, context, unit, moment) == -signal.SIGKILL
     assert unit.ref(store) is None
-    persistent.run(lane, Store.open(store.path), unit)
+    again = plan_of(plan.study, Store.open(store.path))
+    carry_out(again, unit, lambda _: on(context, again))
     want = {p: data for p, data in parquet_bytes(done).items() if unit.key in p}
     assert {p: d for p, d in parquet_bytes(store).items() if unit.key in p} == want
     assert len(want) == 2 and all(problem.harmless for problem in store.verify())
 
 
-def _dies(lane: Lane, store: Store, unit: Unit, moment: str) -> int:
+def _dies(plan: Plan, context: ModelContext, unit: Unit, moment: str) -> int:
     """Do the unit in a process of its own that is killed at this moment."""
     if (pid := os.fork()) == 0:
         torch.set_num_threads(1)
@@ -201,20 +206,63 @@ def _dies(lane: Lane, store: Store, unit: Unit, moment: str) -> int:
             Runner.launch = after(Runner.launch, 15)  # type: ignore[method-assign]
         else:  # decisions: part, record; games: part, record
             os.rename = after(os.rename, {"first file": 1, "record": 4}[moment])
-        persistent.run(lane, store, unit)
+        carry_out(plan, unit, lambda _: on(context, plan))
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_what_has_to_be_there_is_asked_for_before_any_game(lane: Lane, tmp_path: Path) -> None:
-    store = prepared(lane.study, tmp_path)
-    stranger = study_of(features={LAYER: [1]})
-    with pytest.raises(BadInput, match="not among the patched ones.*features.include"):
-        persistent.units(stranger, store)
-    with pytest.raises(Incomplete, match="not (tested yet|finished)"):
-        persistent.units(study_of(features="causal", most=2), store)
-    with pytest.raises(Incomplete, match="persistent"):
-        held.run(lane.study, store)
+def test_what_has_to_be_there_is_asked_for_before_any_game(
+    context: ModelContext, tmp_path: Path
+) -> None:
+    plan = prepared(study_of(), tmp_path)
+    stranger = plan_of(study_of(features={LAYER: [1]}), plan.store)
+    with pytest.raises(BadInput, match="not among the patched ones.*where they are selected"):
+        next(clamped(stranger).stages(ALIAS))
+    causal = plan_of(study_of(features="causal", most=2), plan.store)
+    with pytest.raises(Incomplete, match="of patching.* yet"):
+        next(clamped(causal).stages(ALIAS))
+    _, effects = clamped(plan).stages(ALIAS)
+    with pytest.raises(Incomplete, match="decisions.*not finished"):
+        clamped(plan).run(None, effects[0])
+
+
+def test_a_lost_count_of_what_is_significant_is_made_again(plan: Plan, tmp_path: Path) -> None:
+    shutil.copytree(plan.store.path, tmp_path / "copy")
+    again = plan_of(plan.study, Store.open(tmp_path / "copy"))
+    [effects] = list(clamped(again).stages(ALIAS))[-1]
+    before = (again.store.path / "persistent.json").read_bytes()
+    (again.store.path / "persistent.json").write_text("{", encoding="utf-8")
+    assert effects.ref(again.store) is None and not again.finished("clamped")
+    carry_out_all(again, clamped(again), ALIAS, _no_model)
+    assert (again.store.path / "persistent.json").read_bytes() == before
+    assert again.finished("clamped")
+
+
+def _no_model(alias: str) -> ModelContext:
+    raise AssertionError(f"{alias} is not needed")
+
+
+def test_what_is_found_is_shown(plan: Plan) -> None:
+    tables, figures = {}, []
+    for shown in clamped(plan).results(ALIAS):
+        if isinstance(shown, TableArtifact):
+            tables[shown.name] = shown.rows
+        else:
+            assert isinstance(shown, FigureArtifact)
+            figures.append(shown.name)
+    assert set(tables) == {"clamped", "clamped-controls"} and figures == ["persistent"]
+    arms = {(row["role"], row["feature"], row["arm"]): row for row in tables["clamped"]}
+    assert len(arms) == len(tables["clamped"]) == 1 + 2 * (3 + 1)
+    safe = arms["feature", f"L{LAYER}/F{STOPS}", "safe"]
+    assert safe["bankrupt"] == f"0/{GAMES}" and safe["Δ rounds"] < 0
+
+
+def test_only_games_without_a_patch_are_judged(plan: Plan) -> None:
+    games, effects = clamped(plan).stages(ALIAS)
+    assert [unit.slug for unit in games if clamped(plan).judges(unit)] == [
+        f"{ALIAS}/persistent-baseline"
+    ]
+    assert not clamped(plan).judges(effects[0])
 
 
 def test_the_strongest_causal_features_come_first() -> None:
@@ -230,16 +278,17 @@ def test_the_strongest_causal_features_come_first() -> None:
     ]
     columns = ["role", "layer", "feature", "outcome", "contrast", "difference", "causal"]
     table = pd.DataFrame(rows, columns=columns)
-    assert persistent.strongest(table) == [(2, 1), (2, 3), (1, 5)]
+    assert strongest(table) == [(2, 1), (2, 3), (1, 5)]
 
 
 def test_what_decides_the_games_is_in_their_keys() -> None:
     def key(**changes: Any) -> str:
-        return persistent.baseline_unit(study_of(**changes)).key
+        return clamped(plan_of(study_of(**changes), None)).baseline().key
 
     assert key() == key(controls=0, chunk=1, resamples=5000, fdr=0.1)
     assert len({key(), key(repetitions=9), key(max_rounds=9), key(retries=2)}) == 4
-    assert patching.baseline_unit(study_of()).key != key()
+    patching = clamped(plan_of(study_of(), None)).patching
+    assert patching.baseline_unit().key != key()
 
 
 @pytest.mark.parametrize(
@@ -247,8 +296,8 @@ def test_what_decides_the_games_is_in_their_keys() -> None:
     [
         ({"conditions": ["variable/BASE"]}, "exp2/game exists for the conditions"),
         ({"most": 2}, "names 3 features, most allows 2"),
-        ({"model": "gemma"}, "persistent.model"),
-        ({"resamples": 10}, "persistent.resamples"),
+        ({"patching": "features"}, "experiments.clamped.patching"),
+        ({"resamples": 10}, "experiments.clamped.resamples"),
     ],
 )
 def test_a_wrong_section_is_refused_and_named(changes: dict[str, Any], said: str) -> None:

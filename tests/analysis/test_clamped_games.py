@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pitboss.analysis.persistent import arm_effects, contrasts, hits
+from pitboss.analysis.clamped_games import arm_effects, contrasts, hits
 from pitboss.errors import BadInput, Incomplete
 from pitboss.store.schemas_persistent import MEASURES
 

@@ -1,4 +1,4 @@
-"""What a patch that stays does to whole games: each arm, and each against the games without it.
+"""What a clamped feature does to whole games: each arm, and each against the games without it.
 
 1. Aborted games are no observation; each other game ends in one way and has the measures of
    `pitboss.analysis.irrationality`, where it has a bet at all.

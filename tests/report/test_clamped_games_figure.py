@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pitboss.report.canvas import LIMIT
-from pitboss.report.persistent import SHOWN, persistent_figure
+from pitboss.report.clamped_games import SHOWN, clamped_figure
 
 
 def table(features: int) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def table(features: int) -> pd.DataFrame:
 
 
 def test_it_is_a_picture_that_fits_and_differs_with_its_features() -> None:
-    few, many = (persistent_figure(table(n)) for n in (3, 2 * SHOWN))
+    few, many = (clamped_figure(table(n)) for n in (3, 2 * SHOWN))
     for png in (few, many):
         assert png.startswith(b"\x89PNG") and len(png) <= LIMIT
     assert few != many
@@ -38,4 +38,4 @@ def test_it_is_a_picture_that_fits_and_differs_with_its_features() -> None:
 
 def test_without_a_comparison_it_says_so() -> None:
     unknown = table(2).assign(difference_bankruptcy=np.nan)
-    assert persistent_figure(unknown) == persistent_figure(table(2).head(0))
+    assert clamped_figure(unknown) == clamped_figure(table(2).head(0))
