@@ -129,7 +129,8 @@ def limits_of(decision: Decision) -> dict[int, Limits]:
     is not even marginal. It is there again with `_GAP` more, or as it was when the answer was
     given.
     """
-    survey, needs = decision.asked.survey, {}
+    survey = decision.asked.survey
+    needs: dict[int, int] = {}
     for placement in decision.placements:
         kept = SAFE_FROM if placement.safety == "safe" else MARGINAL_FROM
         needs[placement.gpu] = max(needs.get(placement.gpu, 0), placement.footprint + kept)

@@ -3,7 +3,7 @@
 What no pilot timed on a kind of GPU takes the plan's figure, where one is given, and says so.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pitboss.floor.planning.footprints import footprint
 from pitboss.floor.planning.jobs import ANY, PLAN, Job, SharedJob, Speed, Work
@@ -56,15 +56,13 @@ def study_work(
         size, source = footprint(study, work)
         figures = _stated(work, stated)
         if work is spread and work.shared is not None:
-            runs = work.shared.runs
-            seconds = _measured(study, work, kinds, pilots, lambda speed, runs=runs: runs / speed)
+            seconds = _measured(study, work, kinds, pilots, work.shared.runs)
             if isinstance(figures, StatedShared):
                 seconds[ANY] = Speed(figures.seconds_per_feature, PLAN)
             layers, chunk = dict(work.shared.layers), work.shared.chunk
             shared = SharedJob(name, size, source, layers, seconds, chunk, after=after)
             continue
-        runs = work.runs
-        hours = _measured(study, work, kinds, pilots, lambda speed, runs=runs: runs / speed / 3600)
+        hours = _measured(study, work, kinds, pilots, work.runs / 3600)
         if isinstance(figures, StatedJob):
             hours[ANY] = Speed(figures.hours, PLAN)
         joins = study.experiments[work.experiment].elastic
@@ -97,7 +95,9 @@ def _after(study: Study, work: Workload, names: Mapping[Part, str]) -> tuple[str
 
 def _stated(work: Workload, stated: Stated | None) -> StatedJob | StatedShared | None:
     """The plan's figures for this work."""
-    figures = [*stated.jobs, *([stated.shared] if stated.shared else [])] if stated else []
+    figures: list[StatedJob | StatedShared] = []
+    if stated is not None:
+        figures = [*stated.jobs, *([stated.shared] if stated.shared else [])]
     asked = (work.experiment, work.model)
     return next((each for each in figures if (each.experiment, each.model) == asked), None)
 
@@ -107,14 +107,14 @@ def _measured(
     work: Workload,
     kinds: Sequence[str],
     pilots: Sequence[PilotRecord],
-    convert: Callable[[float], float],
+    units: float,
 ) -> dict[str, Speed]:
-    """The newest pilot's speed on each kind of GPU, converted."""
+    """Units by the newest pilot's units a second, on each kind of GPU."""
     model = study.spec(work.model).id
     found: dict[str, Speed] = {}
     for kind in kinds:
         record = newest(pilots, kind, work.kind, model)
         if record is not None:
             source = f"pilot on {kind}, {record.measured_at[:10]}"
-            found[kind] = Speed(convert(record.units_per_second), source)
+            found[kind] = Speed(units / record.units_per_second, source)
     return found

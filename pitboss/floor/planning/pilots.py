@@ -98,12 +98,14 @@ def timed(store: Store, gpu: str, counted: Mapping[str, Counted]) -> list[PilotR
         BadInput: No part says how long it took there.
     """
     device = "cpu" if gpu == CPU else "cuda"
-    kinds = {name: each["kind"] for name, each in store.manifest["experiments"].items()}
+    kinds: dict[str, str] = {
+        name: each["kind"] for name, each in store.manifest["experiments"].items()
+    }
     done: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for table in sorted({rows.table for rows in counted.values()}):
         for record in store.records(table):
             facts = record.facts
-            kind = kinds.get(facts.get("experiment"))
+            kind = kinds.get(str(facts.get("experiment")), "")
             here = str(facts.get("device", "")).startswith(device) and facts.get("seconds")
             if here and kind in counted and counted[kind].table == table:
                 done[kind, str(record.identity.get("model"))].append(record)

@@ -89,7 +89,8 @@ class Stated(Section):
 
     def work(self) -> Work:
         """Everything with the plan's figures, each with `PLAN` as its source."""
-        return Work(tuple(job.job() for job in self.jobs), self.shared and self.shared.job())
+        shared = None if self.shared is None else self.shared.job()
+        return Work(tuple(job.job() for job in self.jobs), shared)
 
 
 def _pair(span: str) -> tuple[int, int]:
