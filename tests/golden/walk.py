@@ -13,6 +13,7 @@ keys, and the change is then to be seen in the difference of that file.
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def keys_of(name: str, root: Path) -> Keys:
                         found.setdefault(kind, []).append(_key(part, plan, stubs))
                     if isinstance(part.payload, Chunk) and part.payload.role != BASELINE:
                         continue  # nothing follows from runs but the effects, which are made up
-                    part.complete(plan.store, made_up(experiment, part, stubs), began=0.0)
+                    outcome = made_up(experiment, part, stubs)
+                    replace(part, rows=None).complete(plan.store, outcome, began=0.0)
     return found
 
 
