@@ -1,10 +1,11 @@
 """The experiments of the plan, each a flow that a person starts on a worker of a GPU."""
 
-from flows.perform import experiment_flow
+from flows.perform import Run, experiment_flow
 from pitboss.experiments.clamped_games.settings import ClampedGamesSettings
 from pitboss.experiments.games.settings import GamesSettings
 from pitboss.experiments.patching.settings import ConfirmationSettings, PatchingSettings
 from pitboss.experiments.pathway.settings import PathwaySettings
+from pitboss.experiments.registry import settings_types
 from pitboss.experiments.screening.settings import ScreeningSettings
 from pitboss.experiments.selection.settings import SelectionSettings
 from pitboss.experiments.words.settings import WordsSettings
@@ -17,3 +18,11 @@ patching = experiment_flow(PatchingSettings)  # Exp2: is a feature causal?
 confirmation = experiment_flow(ConfirmationSettings)  # Exp2, again: in new states, with new noise
 words = experiment_flow(WordsSettings)  # Exp3: what are the causal features about?
 clamped_games = experiment_flow(ClampedGamesSettings)  # Exp5: what if a patch stays for a game?
+
+
+def __getattr__(name: str) -> Run:
+    """The flow of any other kind of experiment that there is."""
+    for settings in settings_types().values():
+        if settings.flow == name:
+            return experiment_flow(settings)
+    raise AttributeError(f"There is no experiment with a flow {name!r}.")

@@ -11,10 +11,9 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from pitboss.experiments.registry import plan_of
 from pitboss.floor.memory.gpus import Survey
-from pitboss.floor.memory.headroom import Standing
+from pitboss.floor.memory.headroom import Limits, Standing, write_limits
 from pitboss.floor.memory.history import FILE as HISTORY
 from pitboss.floor.memory.history import growths, recall
-from pitboss.floor.memory.limits import Limits, write_limits
 from pitboss.floor.memory.survey import survey as ask_driver
 from pitboss.floor.memory.survey_file import read_survey
 from pitboss.floor.planning.approval import fingerprint, limits_of, require

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from prefect import task
 
+from pitboss.engine.pressure import forget_frames
 from pitboss.errors import PitbossError
 from pitboss.experiments.runtime.carry_out import carry_out
 from pitboss.experiments.runtime.context import ModelContext, open_context
@@ -117,9 +118,9 @@ def carry_out_here(plan: Plan, unit: Unit) -> dict[str, Any]:
     """Do one unit, on this process's model if it needs one; a small reference to its part.
 
     Out of memory halves the requests in flight and raises, so that Prefect's retry finds the memory
-    free: while the exception is alive, so are the tensors of its frames. An error after which the
-    device answers this process no more ends the process: its lock and its claim are free at once,
-    and another one does the unit.
+    free: whoever keeps the exception does not keep the tensors of its frames. An error after which
+    the device answers this process no more ends the process: its lock and its claim are free at
+    once, and another one does the unit.
 
     Raises:
         GivenUp: The memory guard had parked the model, and the run was asked to stop.
@@ -140,6 +141,7 @@ def carry_out_here(plan: Plan, unit: Unit) -> dict[str, Any]:
     except GivenUp:
         raise  # nothing was too large
     except Exception as error:
+        forget_frames(error)
         if is_device_lost(error):
             end_process(f"{unit.slug}: {type(error).__name__}: {error}")
         if is_out_of_memory(error):

@@ -35,7 +35,7 @@ class DecisionPoint:
         self._last = torch.tensor([[last]])
         self._prefix = DynamicCache(config=loaded.model.config)
         with torch.no_grad():
-            self._model(input_ids=torch.tensor([before]), past_key_values=self._prefix)
+            self._model(input_ids=torch.tensor([before]), cache=self._prefix)
         self.states, self.gradients = self._probe()
 
     def decision(self, layer: int, pushes: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class DecisionPoint:
         )
         try:
             ids = self._last.expand(len(pushes), 1)
-            logits: Tensor = self._model(input_ids=ids, past_key_values=cache).logits[:, -1]
+            logits: Tensor = self._model(input_ids=ids, cache=cache).logits[:, -1]
         finally:
             handle.remove()
         return logits

@@ -18,6 +18,7 @@ from pitboss.engine.precision import in_fp8
 from pitboss.engine.prefix import BUCKET, PrefixStore
 from pitboss.engine.pressure import (
     Pressure,
+    errors_hold_nothing,
     finish,
     model_to_device,
     model_to_host,
@@ -106,7 +107,8 @@ class Engine:
             if not 0 <= layer < self.blocks:
                 raise BadInput(f"layer {layer} cannot be captured: {self.blocks} blocks")
         try:
-            self._build()
+            with errors_hold_nothing():
+                self._build()
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
 
@@ -202,28 +204,48 @@ class Engine:
                 done.append(generation)
 
         try:
-            while flight.scheduler.busy:
-                if self._resized():
-                    flight.restart(self.slots)
-                for gang, runner in enumerate(self.runners):
-                    ended = flight.collect(gang, runner) if gang in flight.computing else []
-                    if on_done is not None and not flight.scheduler.waiting:
-                        finish(ended)  # what follows from these rows may take their slots
-                        ended = []
-                    self._launch(flight, gang)
-                    finish(ended)  # while the device computes
+            with errors_hold_nothing():
+                while flight.scheduler.busy:
+                    if self._resized():
+                        flight.restart(self.slots)
+                    self._round(flight, finish, at_once=on_done is not None)
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
         finally:
-            for gang, runner in enumerate(self.runners):
-                for slot in list(flight.scheduler.seated[gang]):
-                    runner.clear(slot)
+            self._clear(flight)
         return done
+
+    def _round(self, flight: Flight, finish: Callable[[list[Ended]], None], at_once: bool) -> None:
+        """One step of every gang.
+
+        Only here and below are runners, prefixes and weights named: `run`, under which the engine
+        waits for memory, must hold nothing that is to be given up.
+
+        Args:
+            finish: What is done with the rows that have ended.
+            at_once: What follows from them may take their slots, if nothing else waits.
+        """
+        for gang, runner in enumerate(self.runners):
+            ended = flight.collect(gang, runner) if gang in flight.computing else []
+            if at_once and not flight.scheduler.waiting:
+                finish(ended)
+                ended = []
+            self._launch(flight, gang)
+            finish(ended)  # while the device computes
+
+    def _clear(self, flight: Flight) -> None:
+        """Forget the rows that are still in flight."""
+        for gang, runner in enumerate(self.runners):
+            for slot in list(flight.scheduler.seated[gang]):
+                runner.clear(slot)
 
     def _resized(self) -> bool:
         """Whether the slots have changed, as the pressure wanted it."""
         if self.pressure is None:
-            return False
+            if self.runners:
+                return False
+            self.build(self.most)
+            return True
         slots = sum(self.slots) if self.runners else 0
         allowed = min(self.pressure(slots), self.most)
         if self.runners and allowed == slots:

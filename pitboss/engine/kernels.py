@@ -11,9 +11,22 @@ import triton.language as tl
 @triton.jit
 def _capped(scores, softcap, HAS_CAP: tl.constexpr):
     if HAS_CAP:
-        # tanh(x) = 1 − 2 / (e^2x + 1); right at both infinities.
-        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+        scores = softcap * _tanh(scores / softcap)
     return scores
+
+
+@triton.jit
+def _tanh(x):
+    """tanh to float32's precision everywhere.
+
+    1 − 2 / (e^2x + 1) is right at both infinities, but near 0 it is the difference of two numbers
+    near 1: it has their absolute error, which a soft cap of 50 makes 6e-6 of a score. Below 1/2 a
+    polynomial is taken instead, x + x³·p(x²) with p of the least largest relative error, 1.5e-8.
+    """
+    square = x * x
+    p = -0.33333144 + square * (0.13325879 + square * (-0.05304549 + square * 0.01724148))
+    far = 1.0 - 2.0 / (tl.exp(2.0 * x) + 1.0)
+    return tl.where(square < 0.25, x + x * square * p, far)
 
 
 @triton.jit

@@ -4,9 +4,15 @@ Between two steps an engine asks how many rows may be in flight. To change their
 keys, values and buffers, builds them again for the new number, and begins the rows that were in
 flight from their first token: a row is a function of itself alone, so no result changes. Told that
 none may be, it moves the model to the host and waits.
+
+What a frame names cannot be given up. So nothing waits beneath a frame that names memory of the
+device, and no exception keeps such frames.
 """
 
 import gc
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, Protocol
 
@@ -66,6 +72,30 @@ def _fits(engine: Resizable, slots: int) -> bool:
     except torch.OutOfMemoryError:
         return False
     return True
+
+
+@contextmanager
+def errors_hold_nothing() -> Iterator[None]:
+    """Whatever is raised leaves without the variables of the frames that it came through."""
+    try:
+        yield
+    except BaseException as error:
+        forget_frames(error)
+        raise
+
+
+def forget_frames(error: BaseException) -> None:
+    """Clear the variables of the ended frames that an exception, and what led to it, came through.
+
+    Who keeps an exception to try again would keep their tensors with it.
+    """
+    linked, seen = [error], set[int]()
+    while linked:
+        one = linked.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            linked += [other for other in (one.__cause__, one.__context__) if other is not None]
 
 
 def finish(device: torch.device) -> None:

@@ -1,7 +1,7 @@
 """Every kind of experiment there is: the only list of them.
 
-A kind is a package beside this file: `settings.py` says what a study file may say of it, and
-`experiment.py` holds the class that carries it out. Both are named here and nowhere else.
+A kind is a package beside this file: `settings.py` says what a study file may say of it and which
+class carries it out. It is named here and nowhere else.
 """
 
 from collections.abc import Mapping
@@ -36,18 +36,6 @@ AnyExperiment = Annotated[
     Field(discriminator="kind"),
 ]
 
-_CLASSES = {
-    "games": "games.experiment:Games",
-    "selection": "selection.experiment:Selection",
-    "pathway": "pathway.experiment:Pathway",
-    "screening": "screening.experiment:Screening",
-    "patching": "patching.experiment:Patching",
-    "confirmation": "patching.confirmation:Confirmation",
-    "words": "words.experiment:Words",
-    "clamped_games": "clamped_games.experiment:ClampedGames",
-}
-"""Kind -> module and class. They are imported when they are asked for: most import torch."""
-
 
 class Study(model.Study):
     """A study whose experiments are of the kinds that there are."""
@@ -66,10 +54,10 @@ def kind_of(settings: type[ExperimentSettings]) -> str:
     return str(get_args(settings.model_fields["kind"].annotation)[0])
 
 
-def experiment_class(kind: str) -> type[Experiment[Any]]:
-    """The class that carries out a kind of experiment."""
-    module, name = _CLASSES[kind].split(":")
-    found: type[Experiment[Any]] = getattr(import_module(f"{__package__}.{module}"), name)
+def experiment_class(settings: type[ExperimentSettings]) -> type[Experiment[Any]]:
+    """The class that carries out a kind of experiment, imported when it is asked for."""
+    module, name = settings.carried_out_by.split(":")
+    found: type[Experiment[Any]] = getattr(import_module(module), name)
     return found
 
 
@@ -87,5 +75,6 @@ def plan_of(
     study: model.Study, store: Store | None, secrets: Mapping[str, str] | None = None
 ) -> Plan:
     """A study's experiments, bound to its store."""
-    kinds = {settings.kind for settings in study.experiments.values()}
-    return Plan(study, store, {kind: experiment_class(kind) for kind in kinds}, secrets)
+    used = {each.kind: type(each) for each in study.experiments.values()}
+    classes = {kind: experiment_class(settings) for kind, settings in used.items()}
+    return Plan(study, store, classes, secrets)

@@ -60,6 +60,7 @@ class ExperimentSettings(Section):
 
     Class attributes:
         flow: Name of its flow and first half of its deployments' names.
+        carried_out_by: Module and class, `module:Class`; imported when work begins.
         number: How the plan calls it, such as Exp0; empty where it does not.
         makes: What other experiments can read from it.
         elastic: Whether several workers share its units, joining and leaving as they may.
@@ -71,6 +72,7 @@ class ExperimentSettings(Section):
     """Which kind of experiment this is."""
 
     flow: ClassVar[str]
+    carried_out_by: ClassVar[str]
     number: ClassVar[str] = ""
     makes: ClassVar[tuple[str, ...]] = ()
     elastic: ClassVar[bool] = False

@@ -127,14 +127,14 @@ def studies(
 
     Args:
         world: What is true.
-        rule: The sequential rule; its last look also is the long fixed design.
+        rule: The sequential rule; its last analysis also is the long fixed design.
         count: How many studies.
         planned: Trials of the short fixed design, per state and arm.
         seed: Of the generator.
 
     Yields:
         Design -> outcome: fisher and paired (planned trials), `long paired` (as many trials as the
-        rule's last look) and sequential.
+        rule's last analysis) and sequential.
     """
     random = np.random.default_rng(seed)
     for _ in range(count):

@@ -10,23 +10,20 @@ from pitboss.errors import BadInput
 from pitboss.experiments.registry import parse_study
 from pitboss.floor.memory.survey_file import read_survey
 from pitboss.floor.planning.decision import Asked, Decision
-from pitboss.floor.planning.estimates import job_names, study_work
+from pitboss.floor.planning.estimates import job_names
 from pitboss.floor.planning.jobs import Job, SharedJob, Work
 from pitboss.floor.planning.options import propose
 from pitboss.floor.planning.pilots import add_pilot, newest, read_pilots
 from pitboss.floor.planning.pool_assignment import seated
 from pitboss.floor.planning.tables import proposal_text
 from pitboss.report.approval import answered, form_text
-from pitboss.studies.workload import Shape
 from tests.floor.plan_work import (
     KIND,
     LLAMA,
     STUDIES,
-    WORKLOADS,
     pilot,
     plan_study,
     plan_work,
-    workload,
 )
 
 FLOOR = read_survey(STUDIES / "floors" / "plan.yaml")
@@ -68,7 +65,7 @@ def test_an_impossible_speed_is_refused(tmp_path: Path, speed: float) -> None:
 def test_a_damaged_file_of_pilots_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pilots.json"
     path.write_text('[{"gpu_kind": "x"')
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="pilots cannot be read"):
         read_pilots(path)
 
 
@@ -150,7 +147,7 @@ def test_parts_go_by_the_plans_number_or_by_their_name() -> None:
     assert names["games", "gemma"] == "Exp0-gemma" and names["patching", "llama"] == "Exp2-llama"
     assert names["confirmation", "llama"] == "confirmation-llama"  # Exp2 too, but it comes second
     assert names["screening", "llama"] == "screening-llama"
-    assert len(set(names.values())) == len(names) == len(WORKLOADS)
+    assert len(set(names.values())) == len(names) == 9
 
 
 def test_of_two_that_could_be_spread_the_larger_is_and_the_other_joins_its_workers() -> None:
@@ -158,14 +155,9 @@ def test_of_two_that_could_be_spread_the_larger_is_and_the_other_joins_its_worke
     experiments = settings["experiments"]
     experiments["again"] = experiments["patching"] | {"trials": 40}
     experiments["words-again"] = experiments["words"] | {"patching": "again"}
-    study = parse_study(settings)
-    (patching,) = [w for w in WORKLOADS if w.experiment == "patching"]
-    assert patching.shared is not None
-    again = replace(patching, experiment="again", runs=2 * patching.runs,
-                    shared=replace(patching.shared, runs=160))  # fmt: skip
-    words = workload("words-again", "words", 9300, Shape(1, 1, prefixes=1, saes=1))
-    work = study_work(study, [*WORKLOADS, again, words], [KIND], [pilot("patching", 160)])
-    assert shared(work).name == "again-llama" and shared(work).on(KIND).value == 1.0  # type: ignore[union-attr]
+    work = plan_work(pilot("patching", 160), study=parse_study(settings))
+    speed = shared(work).on(KIND)
+    assert shared(work).name == "again-llama" and speed is not None and speed.value == 1.0
     following = {job.name for job in work.following}
     assert following >= {"Exp2-llama", "confirmation-llama", "words-again-llama"}
     # What waits for the smaller one waits with it.
@@ -179,8 +171,8 @@ def test_a_study_in_which_nothing_is_spread_has_one_option_with_a_place_for_each
     settings["experiments"] = {name: settings["experiments"][name] for name in alone}
     settings["floor"]["pools"] = {}
     study = parse_study(settings)
-    mine = [w for w in WORKLOADS if w.experiment in alone]
-    work = study_work(study, mine, [KIND], [pilot(w.kind, 1) for w in mine])
+    every = [pilot(kind, 1) for kind in ("games", "selection", "pathway", "screening")]
+    work = plan_work(*every, figures=False, study=study)
     assert work.shared is None
     proposal = propose(FLOOR, work)
     (option,) = proposal.options

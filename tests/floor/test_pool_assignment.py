@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.limits import FILE, Limits, read_limits, write_limits
+from pitboss.floor.memory.headroom import FILE, Limits, read_limits, write_limits
 from pitboss.floor.memory.survey_file import read_survey
 from pitboss.floor.planning.approval import limits_of
 from pitboss.floor.planning.decision import Asked, Decision
 from pitboss.floor.planning.options import propose
 from pitboss.floor.planning.pool_assignment import assign, seated
 from pitboss.studies.model import Study
-from tests.floor.plan_work import STUDIES, WORKLOADS, plan_study, plan_work
+from tests.floor.plan_work import STUDIES, plan_study, plan_work, workloads
 
 GB = 1_000_000_000
 USUAL = Limits(35 * GB, 40 * GB)
@@ -60,7 +60,7 @@ def test_the_study_as_approved_is_one_that_may_be_assigned(study: Study) -> None
     approved = seated(study, decision)
     assert not approved.problems()
     pools = assign(approved, workers)
-    assert set(pools) == {(w.experiment, w.model) for w in WORKLOADS}
+    assert set(pools) == {(w.experiment, w.model) for w in workloads(study)}
     assert pools["patching", "llama"] == [f"gpu-{gpu}" for gpu in decision.gpus]
 
 

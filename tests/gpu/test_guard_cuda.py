@@ -6,7 +6,7 @@ must shrink, leave the GPU, and come back; and no bit of a row may change.
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -64,16 +64,25 @@ def assert_same(made: list[Generation], expected: list[Generation]) -> None:
 
 
 class Answers:
-    """Answers in turn, each after so many questions; then as many slots as there were."""
+    """Answers in turn, each after so many questions; then as many slots as there were.
 
-    def __init__(self, *answers: int, every: int = 8) -> None:
+    Args:
+        meanwhile: Done once, at the first question of an engine that is away.
+    """
+
+    def __init__(
+        self, *answers: int, every: int = 8, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
         self.questions, self.answers, self.every = 0, answers, every
         self.away: list[int] = []
+        self.meanwhile = meanwhile
 
     def __call__(self, slots: int) -> int:
         self.questions += 1
         if not slots:
             self.away.append(torch.cuda.memory_reserved())
+            if len(self.away) == 1:
+                self.meanwhile()
         turn = self.questions // self.every
         now = self.answers[turn] if turn < len(self.answers) else SLOTS
         return now
@@ -91,16 +100,32 @@ def test_shrinking_leaving_and_coming_back_change_no_bit(family: str, dtype: tor
     assert answers.away
 
 
-def test_an_engine_that_is_away_leaves_nothing_but_the_context() -> None:
+def test_an_engine_that_is_away_leaves_nothing_but_the_context(tenant: Program) -> None:
+    """By PyTorch's count and by the driver's; and a tenant takes what it left."""
     loaded = random_llama_8b()
     weights = sum(p.nbytes for p in loaded.model.parameters())
     rows = rows_of(loaded, 300, SAMPLED)
-    answers = Answers(SLOTS, 0, SLOTS, every=10)
+    seen: dict[str, int] = {"with the model": free()}
+
+    def tenants_hour() -> None:
+        seen["parked"] = free()
+        steps = seen["parked"] // STEP - 1
+        assert steps * STEP > seen["running"]  # more than there was beside the running engine
+        tenant.take(steps)
+        seen["parked, a tenant there"] = free()
+        tenant.take(-1)
+        seen["parked, the tenant gone"] = free()
+
+    answers = Answers(SLOTS, 0, SLOTS, every=10, meanwhile=tenants_hour)
     made = engine(loaded, answers)
-    before = torch.cuda.memory_reserved()
+    seen["running"], before = free(), torch.cuda.memory_reserved()
     made.run(rows)
+    seen["running again"] = free()
     print(f"reserved: {before / 1e9:.2f} GB before, {max(answers.away) / 1e9:.3f} GB while away")
+    print(*(f"free, {when}: {bytes / 1e9:.2f} GB" for when, bytes in seen.items()), sep="\n")
     assert before > weights and max(answers.away) < 0.02 * weights
+    assert seen["parked"] - seen["running"] > before - 0.02 * weights
+    assert seen["parked, the tenant gone"] > 0.99 * seen["parked"]
     assert torch.cuda.memory_allocated() < 1.1 * before
 
 

@@ -25,6 +25,7 @@ class ClampedGamesSettings(ExperimentSettings):
     """Exp5: what a feature does that is held at one value through a whole game."""
 
     flow: ClassVar[str] = "clamped_games"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.clamped_games.experiment:ClampedGames"
     number: ClassVar[str] = "Exp5"
     elastic: ClassVar[bool] = True
     own_prompts: ClassVar[bool] = True

@@ -22,6 +22,7 @@ class GamesSettings(ExperimentSettings):
     """Exp0: slot-machine games from the first round to their end."""
 
     flow: ClassVar[str] = "games"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.games.experiment:Games"
     number: ClassVar[str] = "Exp0"
     makes: ClassVar[tuple[str, ...]] = ("games",)
     own_prompts: ClassVar[bool] = True

@@ -96,6 +96,7 @@ class PatchingSettings(ExperimentSettings):
     """Exp2: whether setting one feature to a group's mean changes the decision."""
 
     flow: ClassVar[str] = "patching"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.patching.experiment:Patching"
     number: ClassVar[str] = "Exp2"
     makes: ClassVar[tuple[str, ...]] = ("effects",)
     elastic: ClassVar[bool] = True
@@ -221,6 +222,7 @@ class ConfirmationSettings(ExperimentSettings):
     """What was found causal is asked again, in states and with noise that were not used before."""
 
     flow: ClassVar[str] = "confirmation"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.patching.confirmation:Confirmation"
     number: ClassVar[str] = "Exp2"
     makes: ClassVar[tuple[str, ...]] = ("confirmation",)
     elastic: ClassVar[bool] = True

@@ -38,6 +38,7 @@ class PathwaySettings(ExperimentSettings):
     """Exp1: which features carry the decision, layer by layer and round by round."""
 
     flow: ClassVar[str] = "pathway"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.pathway.experiment:Pathway"
     number: ClassVar[str] = "Exp1"
     own_prompts: ClassVar[bool] = True
     counted: ClassVar[Counted | None] = Counted("games")

@@ -1,6 +1,5 @@
 """What stays resident on one device while a flow run lasts: the model and the SAEs in use."""
 
-import gc
 import weakref
 from collections import OrderedDict
 from typing import Any
@@ -39,6 +38,8 @@ class ModelContext:
     Attributes:
         width: Rows of every matrix product where rows share their prompts (see `width_of`).
         checks: What was verified before any work.
+        kept: What experiments keep on the device from unit to unit; given up for an engine, and
+            with the model when the device is left.
 
     Args:
         watcher: Keeps the engines inside the memory that others leave.
@@ -55,6 +56,7 @@ class ModelContext:
         self.study, self.alias, self.loaded, self.checks = study, alias, loaded, checks
         self.width = study.engine.width
         self._saes: OrderedDict[tuple[int, Gate], SaeLayer] = OrderedDict()
+        self.kept: dict[str, Any] = {}
         self._states: tuple[Any, torch.Tensor] | None = None
         self._engine: tuple[Any, Engine] | None = None
         self._watcher = watcher
@@ -97,6 +99,7 @@ class ModelContext:
         if self._engine is not None and self._engine[0] == asked and saes is None:
             return self._engine[1]
         self.forget_engine()
+        self.kept.clear()
         settings = self.study.engine
         precision = "fp8" if settings.precision == "fp8" else None
         # It may have been away when the last run was given up.
@@ -169,28 +172,26 @@ class ModelContext:
         return Footprint(base=of[0] - CONTEXT - slot, slot=slot)
 
     def _pressure(self) -> Pressure | None:
-        """What the engine asks; before it leaves the device, the SAEs that are only kept go."""
+        """What the engine asks; before it leaves the device, whatever else is kept there goes."""
         watcher = self._watcher
         if watcher is None:
             return None
-        saes = self._saes
+        saes, kept = self._saes, self.kept
 
         def pressure(slots: int) -> int:
             allowed = watcher(slots)
             if not allowed:
                 saes.clear()
+                kept.clear()
             return allowed
 
         return pressure
 
     def forget_engine(self) -> None:
         """Free the last engine's memory, which is mostly keys and values of its slots."""
-        if self._engine is None:
-            return
-        self._engine = None
-        gc.collect()
-        if self.loaded.device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._engine is not None:
+            self._engine[1].drop()
+            self._engine = None
 
     def sae(self, layer: int, gate: Gate, *, keep: bool = True) -> SaeLayer:
         """The SAE of one layer under a gate, on its device.

@@ -25,6 +25,7 @@ class ScreeningSettings(ExperimentSettings):
     """The same question as Exp2's, computed from the first token's logits instead of sampled."""
 
     flow: ClassVar[str] = "screening"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.screening.experiment:Screening"
     makes: ClassVar[tuple[str, ...]] = ("ranking", "bank")
     counted: ClassVar[Counted | None] = Counted("screening")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -55,14 +54,15 @@ class _Resident(NamedTuple):
     """Layer -> float32 [groups named, features]; empty where no group is or a bank has them."""
 
 
-_held: "WeakKeyDictionary[ModelContext, _Resident]" = WeakKeyDictionary()
+_KEPT = "screening"
 
 
 def _resident(context: ModelContext, screening: "Screening") -> _Resident:
-    held = _held.get(context)
+    held: _Resident | None = context.kept.get(_KEPT)
     if held is not None and held.screening is screening:
         return held
-    _held.pop(context, None)  # another screening's prompts; they make room
+    held = None
+    context.kept.pop(_KEPT, None)  # another screening's prompts; they make room
     context.forget_engine()
     settings, loaded = screening.settings, context.loaded
     prompts = [scene(name) for name in screening.prompts]
@@ -78,7 +78,7 @@ def _resident(context: ModelContext, screening: "Screening") -> _Resident:
     stream = SaeStream(lambda layer: load_sae(release, layer, gate, loaded.device))
     of, groups = screening.means_of, [name for name in screening.values if name in OF_GROUPS]
     means = {} if of is None or not settings.every_feature else of.means(groups)
-    _held[context] = made = _Resident(screening, screen, prompts, stream, means)
+    context.kept[_KEPT] = made = _Resident(screening, screen, prompts, stream, means)
     return made
 
 

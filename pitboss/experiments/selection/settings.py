@@ -54,6 +54,7 @@ class SelectionSettings(ExperimentSettings):
     """SAE features that differ between games that end bankrupt and games that end in a stop."""
 
     flow: ClassVar[str] = "features"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.selection.experiment:Selection"
     makes: ClassVar[tuple[str, ...]] = ("features", "bank")
     own_prompts: ClassVar[bool] = True
     counted: ClassVar[Counted | None] = Counted("sums", rows=2)

@@ -135,8 +135,8 @@ class Words(Experiment[WordsSettings]):
             "writer": model_identity(self.study, writer, own_prompts=True) if writer else None,
         }
         by_layer: dict[int, Names] = {}
-        for name in self.causal:
-            by_layer.setdefault(name[0], []).append(name)
+        for feature in self.causal:
+            by_layer.setdefault(feature[0], []).append(feature)
         return [
             Unit(
                 experiment=self.name,
@@ -144,11 +144,11 @@ class Words(Experiment[WordsSettings]):
                 kind="descriptions",
                 slug=f"{model}/descriptions-L{layer:02d}",
                 identity={**identity, "layer": layer},
-                rows=len(names),
+                rows=len(features),
                 model=writer,
-                payload=names,
+                payload=features,
             )
-            for layer, names in sorted(by_layer.items())
+            for layer, features in sorted(by_layer.items())
         ]
 
     def run(self, context: "ModelContext | None", unit: Unit, slots: int | None = None) -> Outcome:

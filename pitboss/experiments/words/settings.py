@@ -77,6 +77,7 @@ class WordsSettings(ExperimentSettings):
     """Exp3: which tokens a causal feature promotes and which words its responses use."""
 
     flow: ClassVar[str] = "words"
+    carried_out_by: ClassVar[str] = "pitboss.experiments.words.experiment:Words"
     number: ClassVar[str] = "Exp3"
 
     kind: Literal["words"]

@@ -16,30 +16,6 @@ from pitboss.formats import gb
 
 
 @dataclass(frozen=True)
-class Placed:
-    """The placed jobs.
-
-    Attributes:
-        running: Jobs that already run, by GPU.
-        ends: When each job is over.
-        unplaced: Sentences on jobs that found no place, or whose duration nobody knows.
-    """
-
-    placements: tuple[Placement, ...]
-    running: Mapping[int, Job]
-    ends: Mapping[str, "End"]
-    unplaced: tuple[str, ...]
-
-    def on(self, gpu: int) -> tuple[str, ...]:
-        """Names of the jobs placed on a GPU."""
-        return tuple(p.job for p in self.placements if p.gpu == gpu)
-
-    def all_over(self, names: Iterable[str]) -> "End":
-        """When all of these jobs are over."""
-        return End.of_all(self.ends[name] for name in names)
-
-
-@dataclass(frozen=True)
 class End:
     """When something is over, in hours from now.
 
@@ -70,6 +46,30 @@ class End:
             max(end.relied for end in ends),
             frozenset().union(*(end.untimed for end in ends)),
         )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The placed jobs.
+
+    Attributes:
+        running: Jobs that already run, by GPU.
+        ends: When each job is over.
+        unplaced: Sentences on jobs that found no place, or whose duration nobody knows.
+    """
+
+    placements: tuple[Placement, ...]
+    running: Mapping[int, Job]
+    ends: Mapping[str, End]
+    unplaced: tuple[str, ...]
+
+    def on(self, gpu: int) -> tuple[str, ...]:
+        """Names of the jobs placed on a GPU."""
+        return tuple(p.job for p in self.placements if p.gpu == gpu)
+
+    def all_over(self, names: Iterable[str]) -> End:
+        """When all of these jobs are over."""
+        return End.of_all(self.ends[name] for name in names)
 
 
 def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> Placed:

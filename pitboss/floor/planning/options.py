@@ -78,26 +78,33 @@ def propose(
             next="Wait for memory, or lower engine.memory_gb.",
         )
     if shared is None:
-        options, besides, notes = [_apart(placed)], (), placed.unplaced
-    else:
-        ways, refused = windows(survey, shared, placed, growth, sharing)
-        last = (f"{job.name} follows {shared.name}, on its GPUs." for job in following)
-        notes = (*placed.unplaced, *refused, *last)
-        if not ways:
-            raise BadInput(
-                f"{shared.name} fits on no GPU: it takes {gb(shared.footprint)}. {' '.join(notes)}",
-                where=survey.source,
-                next="Wait for memory, allow a GPU to be shared, or lower engine.memory_gb.",
-            )
-        fixed = _fixed(shared, placed, ways)
-        options, besides = [*fixed, *_flowing(shared, ways, fixed)], placed.placements
+        apart = _option("A", "each experiment on one GPU", placed.placements, elastic=False)
+        return _proposal(survey, None, (), [apart], placed.unplaced)
+    ways, refused = windows(survey, shared, placed, growth, sharing)
+    last = (f"{job.name} follows {shared.name}, on its GPUs." for job in following)
+    notes = (*placed.unplaced, *refused, *last)
+    if not ways:
+        raise BadInput(
+            f"{shared.name} fits on no GPU: it takes {gb(shared.footprint)}. {' '.join(notes)}",
+            where=survey.source,
+            next="Wait for memory, allow a GPU to be shared, or lower engine.memory_gb.",
+        )
+    fixed = _fixed(shared, placed, ways)
+    options = [*fixed, *_flowing(shared, ways, fixed)]
+    return _proposal(survey, shared, placed.placements, options, notes)
+
+
+def _proposal(
+    survey: Survey,
+    shared: SharedJob | None,
+    besides: tuple[Placement, ...],
+    options: Sequence[Option],
+    notes: tuple[str, ...],
+) -> Proposal:
     described = tuple(describe(option, shared) for option in options)
+    letter, reason = recommendation(described)
     name = shared.name if shared else ""
-    return Proposal(survey, name, besides, described, *recommendation(described), notes)
-
-
-def _apart(placed: Placed) -> Option:
-    return _option("A", "each experiment on one GPU", placed.placements, elastic=False)
+    return Proposal(survey, name, besides, described, letter, reason, notes)
 
 
 def _fixed(shared: SharedJob, placed: Placed, ways: Sequence[Window]) -> list[Option]:

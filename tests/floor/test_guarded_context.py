@@ -1,4 +1,4 @@
-"""Real chunks on a lane whose memory somebody else takes and gives back: the same bytes."""
+"""Real games on a model whose memory somebody else takes and gives back: the same bytes."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from pitboss.errors import BadInput
-from pitboss.experiments.patching import experiment as patching
-from pitboss.experiments.runtime.context import Lane, watch
+from pitboss.experiments.runtime.carry_out import carry_out_all
+from pitboss.experiments.runtime.context import ModelContext, watch
 from pitboss.floor.memory.guard import Thresholds
 from pitboss.floor.memory.watcher import Watcher
 from pitboss.models.loading import LoadedModel, load_model
-from pitboss.store import Store
 from pitboss.studies.model import Study
-from tests.faults.patched import prepare, trial_files
+from tests.experiments.small import ALIAS, parquet_bytes, small_plan, small_study
 
 RESERVE = 1_000_000
+GAMES = {"conditions": ["variable/BASE"], "repetitions": 4, "max_rounds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def loaded() -> LoadedModel:
 
 
 class Tenant:
-    """Free bytes of a device beside somebody who takes all of it until the lane has parked, leaves
-    until the lane has returned, and comes once more: however fast the lane is, they meet.
+    """Free bytes of a device beside somebody who takes all of it until the model has left, leaves
+    until it has returned, and comes once more: however fast the games are, they meet.
 
     Args:
         said: What the watcher has said so far.
@@ -40,36 +40,32 @@ class Tenant:
         return 10**12 if parked > returned or parked == 2 else 0
 
 
-def run(loaded: LoadedModel, study: Study, store: Store, watcher: Watcher | None) -> Lane:
-    lane = Lane(study, "llama", loaded, [], watcher)
-    for unit in patching.all_units(study, store)[1:2]:
-        patching.run(lane, store, unit)
-    return lane
+def played(loaded: LoadedModel, root: Path, watcher: Watcher | None) -> dict[str, bytes]:
+    """The files that one batch of games leaves."""
+    plan = small_plan(root, games=GAMES)
+    context = ModelContext(plan.study, ALIAS, loaded, [], watcher)
+    carry_out_all(plan, plan["games"], ALIAS, lambda alias: context)
+    return parquet_bytes(plan.store)
 
 
 def test_a_tenant_that_comes_and_goes_changes_no_byte(loaded: LoadedModel, tmp_path: Path) -> None:
-    study, calm = prepare(tmp_path / "calm")
-    _, shared = prepare(tmp_path / "shared")
-    run(loaded, study, calm, None)
     said: list[str] = []
     thresholds = Thresholds(reserve=RESERVE, margin=0, patience_s=0, hold_s=0.2, longest_hold_s=0.2)
     watcher = Watcher(Tenant(said), thresholds, every_s=0.01, say=said.append).start()
-    lane = run(loaded, study, shared, watcher)
+    shared = played(loaded, tmp_path / "shared", watcher)
     words = [sentence.split()[2] for sentence in said]
-    print(words)
-    assert "park" in words and "return" in words
-    assert trial_files(shared) == trial_files(calm)
-    del lane
-    assert watcher._ended.is_set()  # a lane that is gone is watched no more
+    assert "park" in words and "return" in words, words
+    calm = played(loaded, tmp_path / "calm", None)
+    assert shared == calm and len(calm) == 2
+    assert watcher._ended.is_set()  # a model that is gone is watched no more
 
 
 def test_the_footprint_given_to_the_guard_is_the_memory_models(
-    loaded: LoadedModel, tmp_path: Path
+    loaded: LoadedModel,
 ) -> None:
-    study, _ = prepare(tmp_path)
     watcher = Watcher(lambda: 10**12, Thresholds(reserve=RESERVE, margin=0))
-    lane = Lane(study, "llama", loaded, [], watcher)
-    engine = lane.engine(prompt_capacity=64, token_capacity=100, slots=8, prefixes=2)
+    context = ModelContext(small_study(), ALIAS, loaded, [], watcher)
+    engine = context.engine(prompt_capacity=64, token_capacity=100, slots=8, prefixes=2)
     assert watcher.guard is not None and watcher.guard.cap == engine.most == 8
     token = 2 * loaded.spec.n_layers * loaded.spec.n_kv_heads * loaded.spec.head_dim * 4
     directions = 2 * 4 * loaded.spec.d_model
@@ -77,8 +73,8 @@ def test_the_footprint_given_to_the_guard_is_the_memory_models(
     assert watcher.guard.footprint.base > loaded.spec.n_params * 4
 
 
-def test_where_there_is_no_gpu_or_no_reserve_nobody_watches(tmp_path: Path) -> None:
-    study, _ = prepare(tmp_path)
+def test_where_there_is_no_gpu_or_no_reserve_nobody_watches() -> None:
+    study = small_study()
     assert study.engine.reserve_gb == 2.0
     assert watch(torch.device("cpu"), study, 10**9) is None
     without = study.engine.model_copy(update={"reserve_gb": None})
@@ -86,9 +82,9 @@ def test_where_there_is_no_gpu_or_no_reserve_nobody_watches(tmp_path: Path) -> N
 
 
 def test_a_model_that_does_not_fit_beside_the_others_is_not_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    study, _ = prepare(tmp_path)
+    study = small_study()
     free = 9_000_000_000
     monkeypatch.setattr(
         "pitboss.experiments.runtime.context.nvml_headroom", lambda uuid: lambda: free
@@ -112,21 +108,19 @@ def replace_memory(study: Study, memory_gb: float) -> Study:
 
 
 def test_saes_stay_while_they_fit_and_the_least_recently_used_goes_first(
-    loaded: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, _ = prepare(tmp_path)
-    lane = Lane(study, "llama", loaded, [])
-    gate = study.features.gate
-    one = lane.sae(0, gate)
+    context = ModelContext(small_study(), ALIAS, loaded, [])
+    one = context.sae(0, "sae_lens")
     size = one.W_enc.nbytes + one.W_dec.nbytes
     # Half of what is free takes one more beside one, and none beside two.
     monkeypatch.setattr(
         "pitboss.experiments.runtime.context.free_bytes",
-        lambda device: size * (4 - 2 * len(lane._saes)),
+        lambda device: size * (4 - 2 * len(context._saes)),
     )
-    lane.sae(1, gate)
-    assert lane.sae(0, gate) is one
-    lane.sae(2, gate)
-    assert [layer for layer, _ in lane._saes] == [0, 2]
-    lane.sae(3, gate, keep=False)
-    assert [layer for layer, _ in lane._saes] == [0, 2]
+    context.sae(1, "sae_lens")
+    assert context.sae(0, "sae_lens") is one
+    context.sae(2, "sae_lens")
+    assert [layer for layer, _ in context._saes] == [0, 2]
+    context.sae(3, "sae_lens", keep=False)
+    assert [layer for layer, _ in context._saes] == [0, 2]
