@@ -9,9 +9,10 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
-from pitboss.floor.memory.gpus import Survey, gb
+from pitboss.floor.memory.gpus import Survey
 from pitboss.floor.memory.headroom import AUTOMATIC, Limits, Standing, Step
 from pitboss.floor.planning.pool_assignment import pool_of
+from pitboss.formats import gb
 from pitboss.store.documents import read_value, replace_json
 
 STANDINGS = "watch.json"

@@ -107,7 +107,7 @@ class KernelLock:
     def holder(self) -> Holder | None:
         """Who holds the lock now, in this or any process of this machine; None if it is free."""
         try:
-            fd = os.open(self.path, os.O_RDWR)
+            fd = os.open(self.path, os.O_RDONLY)  # whoever looks may not be allowed to write
         except FileNotFoundError:
             return None
         try:

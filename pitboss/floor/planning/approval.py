@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.gpus import HIDDEN, Gpu, Survey, gb
+from pitboss.floor.memory.gpus import HIDDEN, Gpu, Survey
 from pitboss.floor.memory.headroom import Limits
 from pitboss.floor.memory.thresholds import MARGINAL_FROM, SAFE_FROM, occupancy, safety
 from pitboss.floor.planning.decision import FOLDER, NEXT, Decision
 from pitboss.floor.planning.placement import Placement
+from pitboss.formats import gb
 from pitboss.store import Store
 from pitboss.store.identity import digest
 

@@ -8,10 +8,11 @@ ours on a GPU at a time.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pitboss.floor.memory.gpus import Survey, gb
+from pitboss.floor.memory.gpus import Survey
 from pitboss.floor.memory.thresholds import margin, occupancy, safety, sharers
 from pitboss.floor.planning.jobs import ALLOWANCE, ANY, UNKNOWN, Job, Speed
 from pitboss.floor.planning.placement import Placement
+from pitboss.formats import gb
 
 
 @dataclass(frozen=True)

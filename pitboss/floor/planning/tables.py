@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pitboss.floor.memory.gpus import DRIVERS_OWN, Gpu, Survey, gb
+from pitboss.floor.memory.gpus import DRIVERS_OWN, Gpu, Survey
 from pitboss.floor.memory.thresholds import occupancy
 from pitboss.floor.planning.jobs import Job, SharedJob, Speed, Work
 from pitboss.floor.planning.options import Proposal
 from pitboss.floor.planning.placement import Option, Placement
 from pitboss.floor.planning.reasons import at_least, days, start
+from pitboss.formats import gb
 
 Row = Mapping[str, object]
 
