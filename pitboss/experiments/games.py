@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pitboss.engine import Patch
+from pitboss.engine import EngineConfig, Patch
 from pitboss.experiments.identity import model_identity, prompts_identity
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.play import Played, Table, play
@@ -125,13 +125,14 @@ def play_all(
         patches: What is patched in every response of a game, by the game's key.
     """
     resolved = lane.sampling(sampling)
-    engine = lane.engine(
+    config = EngineConfig(
         width=lane.width_of("games"),
         prompt_capacity=lane.longest_game_prompt(settings.prompt),
         token_capacity=resolved.max_new_tokens,
         slots=slots,
         capture_layers=capture_layers,
     )
+    engine = lane.engine(config)
     table = Table(
         loaded=lane.loaded,
         reader=reader(settings.reader),

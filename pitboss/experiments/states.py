@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from pitboss.engine import Row, Sampling
+from pitboss.engine import EngineConfig, Row, Sampling
 from pitboss.errors import Incomplete
 from pitboss.experiments.lane import Lane
 from pitboss.saes.loading import Gate
@@ -98,13 +98,14 @@ def _captured(
         Row(key, (*lane.loaded.encode(text), *after), key, one, capture=True)
         for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
     ]
-    engine = lane.engine(
+    config = EngineConfig(
         width=lane.width_of("features"),
         prompt_capacity=max(len(row.prompt) for row in rows),
         token_capacity=1,
         slots=slots,
         capture_layers=layers,
     )
+    engine = lane.engine(config)
     place = {row.key: i for i, row in enumerate(rows)}
     states = torch.empty(len(rows), len(layers), lane.loaded.spec.d_model)
     for start in range(0, len(rows), _CAPTURED_AT_ONCE):

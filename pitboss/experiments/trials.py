@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from pitboss.engine import Generation, Row
+from pitboss.engine import EngineConfig, Generation, Row
 from pitboss.errors import Mismatch
 from pitboss.experiments.arms import Arm, Asked
 from pitboss.experiments.lane import Lane
@@ -60,10 +60,13 @@ def generate(
     layers = {arm.patch.layer for arm, _ in by_key.values() if arm.patch is not None}
     gate = lane.study.features.gate
     engine = lane.engine(
-        prompt_capacity=max(map(len, tokens.values())),
-        token_capacity=sampling.max_new_tokens,
-        slots=slots,
-        prefixes=min(len(tokens), SHARED_PROMPTS),
+        EngineConfig(
+            width=lane.width,
+            prompt_capacity=max(map(len, tokens.values())),
+            token_capacity=sampling.max_new_tokens,
+            slots=slots,
+            prefixes=min(len(tokens), SHARED_PROMPTS),
+        ),
         saes={layer: lane.sae(layer, gate) for layer in layers} if modes - {"delta"} else None,
     )
     rows = [

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from pitboss.engine import Row
+from pitboss.engine import EngineConfig, Row
 from pitboss.engine import Sampling as EngineSampling
 from pitboss.errors import PitbossError
 from pitboss.experiments.lane import Lane
@@ -109,12 +109,13 @@ def ask_model(
     rows = [
         Row(name, tuple(lane.loaded.encode(text)), name, sampling) for name, text in prompts.items()
     ]
-    engine = lane.engine(
+    config = EngineConfig(
         width=lane.width_of("games"),  # every prompt is its own
         prompt_capacity=max(len(row.prompt) for row in rows),
         token_capacity=settings.max_new_tokens,
         slots=slots,
     )
+    engine = lane.engine(config)
     written = {g.key: Written(g.text.strip(), g.finish) for g in engine.run(rows)}
     if empty := [name for name, answer in written.items() if not answer.text]:
         raise NotWritten(

@@ -23,26 +23,27 @@ def footprint(study: Study, experiment: str, model: str) -> tuple[int, str]:
     """
     import torch
 
-    from pitboss.engine.memory import Plan, fitting_slots, need
+    from pitboss.engine import EngineConfig
+    from pitboss.engine.memory import fitting_slots, need
 
     spec, engine = study.spec(model), study.engine
     dtype = torch.float32 if engine.dtype == "float32" else torch.bfloat16
     prompt, tokens, prefixes, captured = _texts(study, experiment, model)
-    plan = Plan(
+    config = EngineConfig(
         width=engine.width_of(experiment),
         prompt_capacity=prompt,
         token_capacity=tokens,
         prefixes=prefixes,
-        capture_layers=captured,
-        saes=_sae(study, model) if experiment in ("features", "words", "screening") else 0,
-        fp8=engine.precision == "fp8",
+        capture_layers=tuple(range(captured)),
+        precision="fp8" if engine.precision == "fp8" else None,
     )
+    saes = _sae(study, model) if experiment in ("features", "words", "screening") else 0
     allowed = round((engine.memory_gb or ALLOWANCE_GB) * 1e9)
     try:
-        slots = fitting_slots(spec, plan, dtype, allowed)
+        slots = fitting_slots(spec, config, dtype, allowed, saes)
     except BadInput:
         slots = 1
-    parts = need(spec, plan, dtype, slots)
+    parts = need(spec, config, dtype, slots, saes)
     allowance = f"{allowed / 1e9:g} GB allowed"
     if parts.total > allowed:
         allowance += ", which is too little even for one row"

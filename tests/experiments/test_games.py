@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pitboss.engine import EngineConfig
 from pitboss.experiments import features, games, patching, pathway
 from pitboss.experiments.lane import Lane, open_lane
 from pitboss.experiments.study import open_store
@@ -211,9 +212,9 @@ def test_games_are_played_at_their_own_width(whole: Whole, tmp_path: Path) -> No
     store = open_store(study, tmp_path)
     lane, widths = Lane(study, ALIAS, whole.lane.loaded, []), []
     for slots in (None, 128, 5):
-        engine = lane.engine(
-            width=lane.width_of("games"), prompt_capacity=64, token_capacity=4, slots=slots
-        )
+        width = lane.width_of("games")
+        config = EngineConfig(width=width, prompt_capacity=64, token_capacity=4, slots=slots)
+        engine = lane.engine(config)
         widths.append(sum(engine.slots))
     assert widths == [16, 16, 5]
     [unit] = games.units(study, ALIAS)

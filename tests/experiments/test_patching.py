@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pitboss.analysis.findings import primary_stops
-from pitboss.engine import Engine, Row
+from pitboss.engine import Engine, EngineConfig, Row
 from pitboss.experiments import patching
 from pitboss.experiments.features import bank_path, load_bank
 from pitboss.experiments.lane import Lane
@@ -18,6 +18,8 @@ from pitboss.games.reading import reader
 from pitboss.saes.planted import planted
 from pitboss.store import Store
 from tests.experiments.small import ALIAS, LAYERS, NO_CONTROLS, Whole, small_study
+
+WIDE = EngineConfig(width=128, prompt_capacity=512, token_capacity=24, prefixes=2)
 
 
 def test_all_planted_causal_features_are_found_and_null_ones_no_more_than_the_fdr_allows(
@@ -61,7 +63,7 @@ def test_a_patch_to_a_features_own_value_changes_no_text(whole: Whole, positions
                         patches=(own,),
                     )
                 )
-    engine = lane.engine(prompt_capacity=512, token_capacity=24, slots=None, prefixes=2)
+    engine = lane.engine(WIDE)
     done = engine.run(rows)
     expected = {row.noise: row.response for row in baseline.itertuples()}
     noise = {row.key: row.noise for row in rows}
@@ -141,7 +143,7 @@ def test_reconstructing_with_the_own_value_is_reconstructing_only(
     bank = load_bank(lane.study, store, ALIAS)
     settings = lane.study.patching
     saes = {layer: whole.lane.sae(layer, lane.study.features.gate) for layer in LAYERS}
-    engine = lane.engine(prompt_capacity=512, token_capacity=24, slots=None, prefixes=2, saes=saes)
+    engine = lane.engine(WIDE, saes)
     prompt = tuple(lane.loaded.encode(render("exp2/risky").text))
     rows = []
     for i in range(len(bank)):
@@ -160,7 +162,8 @@ def test_all_chunks_and_the_baseline_go_through_one_engine(
     lane, store = few
     made = []
     monkeypatch.setattr(
-        "pitboss.experiments.lane.Engine", lambda *a, **k: made.append(k) or Engine(*a, **k)
+        "pitboss.experiments.lane.Engine",
+        lambda loaded, config, **k: made.append(config) or Engine(loaded, config, **k),
     )
     for unit in patching.all_units(lane.study, store):
         patching.run(lane, store, unit)
@@ -168,4 +171,4 @@ def test_all_chunks_and_the_baseline_go_through_one_engine(
     again = patching.baseline_unit(lane.study)
     (store.path / "parts" / "trials" / f"{again.key}.parquet").unlink()
     patching.run(lane, store, again, slots=64)
-    assert [k["slots"] for k in made] == [None, 64]
+    assert [config.slots for config in made] == [None, 64]

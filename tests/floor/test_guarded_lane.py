@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pitboss.engine import EngineConfig
 from pitboss.errors import BadInput
 from pitboss.experiments import patching
 from pitboss.experiments.lane import Lane, watch
@@ -69,7 +70,9 @@ def test_the_footprint_given_to_the_guard_is_the_memory_models(
     study, _ = prepare(tmp_path)
     watcher = Watcher(lambda: 10**12, Thresholds(reserve=RESERVE, margin=0))
     lane = Lane(study, "llama", loaded, [], watcher)
-    engine = lane.engine(prompt_capacity=64, token_capacity=100, slots=8, prefixes=2)
+    engine = lane.engine(
+        EngineConfig(width=32, prompt_capacity=64, token_capacity=100, slots=8, prefixes=2)
+    )
     assert watcher.guard is not None and watcher.guard.cap == engine.most == 8
     token = 2 * loaded.spec.n_layers * loaded.spec.n_kv_heads * loaded.spec.head_dim * 4
     directions = 2 * 4 * loaded.spec.d_model
