@@ -4,7 +4,8 @@
 neighbours in the batch are and how often it was interrupted changes nothing a row produces.
 """
 
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.engine import Engine
 from pitboss.engine.row import Generation, Patch, Row, Sampling
 
-__all__ = ["Engine", "Generation", "Patch", "Row", "Sampling"]
+__all__ = ["Engine", "EngineConfig", "Generation", "Patch", "Row", "Sampling"]

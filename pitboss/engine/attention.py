@@ -6,39 +6,26 @@ A row's keys lie in two places: the prompt's, which many rows share, and the row
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
 from pitboss.engine.architecture import Architecture
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.prefix import PrefixStore
-
-
-class Room(NamedTuple):
-    """Sizes of a batch.
-
-    Attributes:
-        width: Rows.
-        slots: Rows that can be in flight; the others have no keys.
-        tokens: Most own tokens of any row; 0 where rows only ever run their first token.
-        shared: Whether few prompts are shared by many rows, or place i belongs to slot i.
-    """
-
-    width: int
-    slots: int
-    tokens: int
-    shared: bool
 
 
 class Attention(ABC):
     """Attention of every slot to its prompt's prefix and to its own tokens.
 
     Args:
-        room: How many rows and tokens there are.
+        slots: Rows of the batch that can be in flight; the others have no keys.
     """
 
-    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
-        self.arch, self.prefix, self.room = arch, prefix, room
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, config: EngineConfig, slots: int
+    ) -> None:
+        self.arch, self.prefix, self.slots = arch, prefix, slots
+        self.width, self.tokens, self.shared = config.width, config.token_capacity, config.shared
         self.device = prefix.length.device
 
     def _room_for_own(self, *shape: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -5,17 +5,17 @@ The rows in flight can change in number between two steps: see `pitboss.engine.p
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
 from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import way_of
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.flight import Ended, Flight
 from pitboss.engine.forward import RotaryTable
 from pitboss.engine.patches import Directions, check_patch
 from pitboss.engine.precision import in_fp8
-from pitboss.engine.prefix import BUCKET, PrefixStore
+from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.pressure import (
     Pressure,
     errors_hold_nothing,
@@ -28,7 +28,7 @@ from pitboss.engine.pressure import (
 )
 from pitboss.engine.row import Generation, Row, check_row
 from pitboss.engine.runner import Runner
-from pitboss.engine.scheduler import Scheduler, slots_of_gangs
+from pitboss.engine.scheduler import Scheduler
 from pitboss.engine.stack import Stack
 from pitboss.errors import BadInput, OutOfMemory
 from pitboss.models.loading import LoadedModel
@@ -46,64 +46,34 @@ class Engine:
 
     Args:
         loaded: The model.
+        config: How large the engine is.
         seed: The study's seed, from which all noise is counted.
-        width: Rows of every matrix product; part of what determines a result's last bits.
-        slots: Rows in flight (default: `width` in every gang). Does not change results.
-        gangs: Batches of `width` rows that take turns, so that the host reads and seats the rows of
-            one while the device computes the other (default: 2 on CUDA when `slots` allow, else 1).
-            Does not change results.
-        prompt_capacity: Most tokens of any prompt; rounded up to whole prefill buckets.
-        token_capacity: Most new tokens of any row.
-        prefixes: How many prompts rows share at a time; None when each row has its own.
-        lanes: Most patches of any row.
-        capture_layers: Blocks whose output is returned for rows that ask for it.
         saes: Whole SAEs by layer, needed only by the reconstruct modes.
-        keep_logits: Return every step's logits (for analysis and tests).
-        precision: "fp8" for matrix products in 8 bits; None for the model's dtype.
-        fast: True for compiled layers, own attention kernels and CUDA graphs (default where CUDA
-            and Triton exist); False for the plain path, which is the reference. The default on a
-            CPU is the plain path with attention in tiles.
         pressure: Asked before every step how many of the slots may be used. Does not change
             results: rows in flight begin again when the number changes.
 
     Attributes:
-        slots: Rows in flight of each gang now; none while the model is away from the device.
+        slots: Rows in flight of each micro-batch now; none while the model is away from the device.
         most: Rows in flight that the engine was made for.
     """
 
     def __init__(
         self,
         loaded: LoadedModel,
+        config: EngineConfig,
         *,
         seed: int,
-        width: int,
-        prompt_capacity: int,
-        token_capacity: int,
-        slots: int | None = None,
-        gangs: int | None = None,
-        prefixes: int | None = None,
-        lanes: int = 1,
-        capture_layers: tuple[int, ...] = (),
         saes: Mapping[int, SaeLayer] | None = None,
-        keep_logits: bool = False,
-        precision: Literal["fp8"] | None = None,
-        fast: bool | None = None,
         pressure: Pressure | None = None,
     ) -> None:
-        self.loaded, self.saes, self.lanes = loaded, dict(saes or {}), lanes
-        self.keep_logits, self.precision, self.pressure = keep_logits, precision, pressure
-        self.seed, self.width, self.gangs = seed, width, gangs
-        self.capture_layers = capture_layers
+        self.loaded, self.config, self.seed, self.pressure = loaded, config, seed, pressure
+        self.saes = dict(saes or {})
         self._settle()
-        self.way = way_of(loaded.device, self.arch.head_dim, fast)
-        self.fast = self.way == "compiled"
-        # Prefill works in whole buckets, so that much room is there anyway.
-        self.prompt_capacity = -(-prompt_capacity // BUCKET) * BUCKET
-        self.token_capacity, self.prefixes = token_capacity, prefixes
-        self.slots = slots_of_gangs(width, slots, gangs, self.fast)
+        self.way = way_of(loaded.device, self.arch.head_dim, config.fast)
+        self.slots = config.micro_batch_slots(self.fast)
         self.most = sum(self.slots)
         self.blocks, self.d_model = len(self.arch.blocks), self.arch.d_model
-        for layer in capture_layers:
+        for layer in config.capture_layers:
             if not 0 <= layer < self.blocks:
                 raise BadInput(f"layer {layer} cannot be captured: {self.blocks} blocks")
         try:
@@ -112,12 +82,17 @@ class Engine:
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
 
+    @property
+    def fast(self) -> bool:
+        """Whether it takes the compiled path."""
+        return self.way == "compiled"
+
     def _settle(self) -> None:
         """Have the model on its device, and a view on it."""
         model_to_device(self.loaded.model, self.loaded.device)
         self.saes = {layer: sae_on(self.loaded.device, sae) for layer, sae in self.saes.items()}
         self.arch = architecture(self.loaded.model)
-        if self.precision == "fp8":
+        if self.config.precision == "fp8":
             self.arch = in_fp8(self.arch)
 
     def build(self, slots: int) -> None:
@@ -128,8 +103,7 @@ class Engine:
         """
         if not hasattr(self, "arch"):
             self._settle()
-        gangs = None if self.gangs is None else min(self.gangs, slots)
-        self.slots = slots_of_gangs(self.width, slots, gangs, self.fast)
+        self.slots = self.config.micro_batch_slots(self.fast, slots)
         self._build()
 
     def drop(self) -> None:
@@ -148,33 +122,24 @@ class Engine:
 
     @torch.inference_mode()
     def _build(self) -> None:
-        arch, device = self.arch, self.loaded.device
+        arch, device, config = self.arch, self.loaded.device, self.config
         like = arch.embed(torch.zeros(1, dtype=torch.int64, device=device)).clone()
-        rotary = RotaryTable(arch, self.prompt_capacity + self.token_capacity, like)
-        places = self.prefixes or sum(self.slots)
-        self.prefix = PrefixStore(arch, rotary, places, self.prompt_capacity, like)
-        directions = Directions(max(1, sum(self.slots) * self.lanes), arch.d_model, like.device)
+        rotary = RotaryTable(arch, config.padded_prompt + config.token_capacity, like)
+        places = config.prefixes or sum(self.slots)
+        self.prefix = PrefixStore(arch, rotary, places, config.padded_prompt, like)
+        directions = Directions(
+            max(1, sum(self.slots) * config.patch_slots), arch.d_model, like.device
+        )
         pool = torch.cuda.graph_pool_handle() if self.fast else None
         self.runners = [
             Runner(
                 arch,
-                Stack(
-                    arch,
-                    rotary,
-                    self.prefix,
-                    width=self.width,
-                    slots=slots,
-                    token_capacity=self.token_capacity,
-                    shared=self.prefixes is not None,
-                    way=self.way,
-                ),
+                Stack(arch, rotary, self.prefix, config, slots, self.way),
                 directions,
+                config,
                 seed=self.seed,
                 eos=self.loaded.eos_ids,
-                lanes=self.lanes,
-                capture_layers=self.capture_layers,
                 saes=self.saes,
-                keep_logits=self.keep_logits,
                 pool=pool,
             )
             for slots in self.slots
@@ -191,7 +156,7 @@ class Engine:
             BadInput: A row does not fit the engine, or two rows have the same key.
             OutOfMemory: The device has no room; fewer slots may do.
         """
-        flight = Flight(self.loaded, Scheduler(self.slots, self.prefixes, gather=_GATHER))
+        flight = Flight(self.loaded, Scheduler(self.slots, self.config.prefixes, gather=_GATHER))
         keys: set[str] = set()
         flight.scheduler.submit(self._checked(rows, keys))
         done: list[Generation] = []
@@ -260,7 +225,7 @@ class Engine:
             if row.key in keys:
                 raise BadInput("two rows have the same key", where=row.key)
             keys.add(row.key)
-            check_row(row, self.prompt_capacity, self.token_capacity, self.lanes)
+            check_row(row, self.config)
             for patch in row.patches:
                 check_patch(patch, self.blocks, self.d_model, self.saes)
         return rows

@@ -6,7 +6,8 @@ import torch
 import triton
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention, Room
+from pitboss.engine.attention import Attention
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.kernels import own_attention, prefix_attention
 from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.tiles import tiles_of
@@ -26,24 +27,26 @@ class FastAttention(Attention):
     like the others and read by nobody; rows beyond the slots stay zero.
     """
 
-    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
-        super().__init__(arch, prefix, room)
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, config: EngineConfig, slots: int
+    ) -> None:
+        super().__init__(arch, prefix, config, slots)
         self.own_k, self.own_v = self._room_for_own(
-            room.slots, arch.n_kv_heads, room.tokens, arch.head_dim
+            slots, arch.n_kv_heads, self.tokens, arch.head_dim
         )
-        like, slots = prefix.k[0], room.slots
+        like = prefix.k[0]
         exact = like.dtype == torch.float32
         group = arch.n_heads // arch.n_kv_heads
         padded = triton.next_power_of_2(group)
         prefix_tile = dict(_PREFIX)
         self.tile_rows = max(1, prefix_tile.pop("queries") // padded)
-        self.tiles = -(-slots // self.tile_rows) + len(prefix.length) if room.shared else 0
+        self.tiles = -(-slots // self.tile_rows) + len(prefix.length) if self.shared else 0
         # slots in order of their prompts; place, start and rows of each tile
         size = (3 * self.tiles + slots,)
         self._host = host_buffer(size, torch.int32, self.device)
         self._table = torch.zeros(size, dtype=torch.int32, device=self.device)
-        self.mixed = like.new_zeros(room.width, arch.n_heads * arch.head_dim)
-        if room.shared:
+        self.mixed = like.new_zeros(self.width, arch.n_heads * arch.head_dim)
+        if self.shared:
             self._out = like.new_zeros(slots, arch.n_heads, arch.head_dim)
             self._lse = torch.full((slots, arch.n_heads), -torch.inf, device=self.device)
         self._constants = {
@@ -61,7 +64,7 @@ class FastAttention(Attention):
 
     def seat(self, places: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        if not self.room.shared:
+        if not self.shared:
             self._send_places(places)
             return
         tiles = tiles_of(places, self.tile_rows)
@@ -83,13 +86,13 @@ class FastAttention(Attention):
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
-        arch, room = self.arch, self.room
+        arch = self.arch
         window = arch.windows[index]
         common = self._constants | {"HAS_WINDOW": window is not None}
         numbers = (arch.scale, arch.attention_softcap or 0.0, window or 0)
         prefix_k, prefix_v = self.prefix.k[index], self.prefix.v[index]
         length, capacity = self.prefix.length, self.prefix.capacity
-        if self.room.shared:
+        if self.shared:
             place, start, rows = self._table[: 3 * self.tiles].view(3, self.tiles).unbind()
             out, lse = self._out, self._lse
             prefix_attention[(self.tiles, arch.n_kv_heads)](
@@ -100,13 +103,13 @@ class FastAttention(Attention):
             )  # fmt: skip
         else:
             out, lse = q, q  # not read
-        keep = room.tokens > 0
-        own_attention[(room.slots, arch.n_kv_heads)](
+        keep = self.tokens > 0
+        own_attention[(self.slots, arch.n_kv_heads)](
             q, k, v,
             self.own_k[index] if keep else k, self.own_v[index] if keep else v,
             prefix_k, prefix_v, out, lse,
             self.mixed, self._table, length, self.position, self.step,
-            v.stride(0), room.tokens, capacity, *numbers,
-            KEEP=keep, SHARED=room.shared, **self._own_tile, **common,
+            v.stride(0), self.tokens, capacity, *numbers,
+            KEEP=keep, SHARED=self.shared, **self._own_tile, **common,
         )  # fmt: skip
         return self.mixed

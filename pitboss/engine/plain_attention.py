@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention, Room
+from pitboss.engine.attention import Attention
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.scores import attend, merge
 
@@ -17,16 +18,18 @@ from pitboss.engine.scores import attend, merge
 class PlainAttention(Attention):
     """One prompt at a time, whoever has it, and every own key there is room for."""
 
-    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
-        super().__init__(arch, prefix, room)
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, config: EngineConfig, slots: int
+    ) -> None:
+        super().__init__(arch, prefix, config, slots)
         self.own_k, self.own_v = self._room_for_own(
-            room.slots, arch.n_kv_heads, room.tokens, arch.head_dim
+            slots, arch.n_kv_heads, self.tokens, arch.head_dim
         )
         device = self.device
-        self.place = torch.zeros(room.width, dtype=torch.int64, device=device)
+        self.place = torch.zeros(self.width, dtype=torch.int64, device=device)
         self.live: list[int] = []
-        self.slot_index = torch.arange(room.slots, device=device)
-        self.own_index = torch.arange(max(room.tokens, 1), device=device)
+        self.slot_index = torch.arange(slots, device=device)
+        self.own_index = torch.arange(max(self.tokens, 1), device=device)
         self.prefix_index = torch.arange(prefix.capacity, device=device)
 
     def seat(self, places: Sequence[int | None]) -> None:
@@ -38,21 +41,21 @@ class PlainAttention(Attention):
     def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
         """Prepare one token of every row: its position in the text, its number of own tokens."""
         self.position, self.step = position, step
-        self.own_visible = self.own_index <= step[: self.room.slots, None]
+        self.own_visible = self.own_index <= step[: self.slots, None]
 
     def __call__(
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
-        n = self.room.slots
-        q = q.view(self.room.width, self.arch.n_kv_heads, -1, self.arch.head_dim)
+        n = self.slots
+        q = q.view(self.width, self.arch.n_kv_heads, -1, self.arch.head_dim)
         own = self._own(index, q[:n], k[:n], v[:n])
-        if self.room.shared:
+        if self.shared:
             out, lse = self._shared(index, q)
             prefix = out[:n], lse[:n]
         else:
             prefix = self._private(index, q[:n])
-        mixed = q.new_zeros(self.room.width, self.arch.n_heads * self.arch.head_dim)
+        mixed = q.new_zeros(self.width, self.arch.n_heads * self.arch.head_dim)
         mixed[:n] = merge(prefix, own).reshape(n, -1)
         return mixed
 
@@ -60,10 +63,10 @@ class PlainAttention(Attention):
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         arch, visible = self.arch, self.own_visible
-        if not self.room.tokens:
+        if not self.tokens:
             keys, values = k[:, :, None], v[:, :, None]
         else:
-            step = self.step[: self.room.slots]
+            step = self.step[: self.slots]
             keys, values = self.own_k[index], self.own_v[index]
             keys[self.slot_index, :, step] = k
             values[self.slot_index, :, step] = v
@@ -94,8 +97,8 @@ class PlainAttention(Attention):
 
     def _private(self, index: int, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A prompt of its own for each slot."""
-        place = self.place[: self.room.slots]
-        visible = self._visible(index, self.position[: self.room.slots], self.prefix.length[place])
+        place = self.place[: self.slots]
+        visible = self._visible(index, self.position[: self.slots], self.prefix.length[place])
         k, v = self.prefix.k[index], self.prefix.v[index]
         if len(k) != len(place):  # several gangs of slots share one store
             k, v = k[place], v[place]

@@ -8,14 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from pitboss.engine.architecture import Architecture
+from pitboss.engine.config import BUCKET
 from pitboss.engine.forward import Forward, RotaryTable
 from pitboss.engine.scores import attend
 from pitboss.engine.transfer import to_device
 
-# A prompt is padded to whole buckets, and every prefill has the same number of tokens, so that a
-# prompt's keys and values do not depend on which prompts came with it.
-BUCKET = 64
-_TOKENS_CPU, _TOKENS_CUDA = 256, 2048
+_TOKENS_CPU, _TOKENS_CUDA = 256, 2048  # of every prefill, see BUCKET
 
 Prompt = tuple[int, ...]
 

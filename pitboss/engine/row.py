@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from pitboss.engine.config import EngineConfig
 from pitboss.errors import BadInput
 
 Mode = Literal["delta", "reconstruct", "reconstruct_only"]
@@ -117,17 +118,21 @@ class Generation:
     logits: torch.Tensor | None = None
 
 
-def check_row(row: Row, prompt_capacity: int, token_capacity: int, lanes: int) -> None:
+def check_row(row: Row, config: EngineConfig) -> None:
     """Raise BadInput if an engine of this size cannot run the row."""
-    if not 0 < len(row.prompt) <= prompt_capacity:
+    if not 0 < len(row.prompt) <= config.padded_prompt:
         raise BadInput(
-            f"a prompt has {len(row.prompt)} tokens, the engine holds 1 to {prompt_capacity}",
+            f"a prompt has {len(row.prompt)} tokens, the engine holds 1 to {config.padded_prompt}",
             where=row.key,
         )
-    if row.sampling.max_new_tokens > token_capacity:
+    if row.sampling.max_new_tokens > config.token_capacity:
         raise BadInput(
-            f"max_new_tokens = {row.sampling.max_new_tokens} exceeds the engine's {token_capacity}",
+            f"max_new_tokens = {row.sampling.max_new_tokens} exceeds the engine's "
+            f"{config.token_capacity}",
             where=row.key,
         )
-    if len(row.patches) > lanes:
-        raise BadInput(f"{len(row.patches)} patches in a row", where=row.key)
+    if len(row.patches) > config.patch_slots:
+        raise BadInput(
+            f"{len(row.patches)} patches in a row, the engine has {config.patch_slots} patch slots",
+            where=row.key,
+        )

@@ -8,6 +8,7 @@ import torch
 from pitboss.counted import noise_words
 from pitboss.engine.architecture import Architecture
 from pitboss.engine.buffers import RowBuffers
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.forward import cap
 from pitboss.engine.graph import StepGraphs
 from pitboss.engine.patches import Directions, Patcher
@@ -32,7 +33,6 @@ class Runner:
     `launch` starts a step and `collect` waits for it; on a GPU the host is free in between.
 
     Args:
-        capture_layers: Blocks whose output is kept for rows that ask for it.
         saes: Whole SAEs by block, needed only by the reconstruct modes.
         pool: Memory that the CUDA graphs of several gangs share; they never run at once.
     """
@@ -42,20 +42,18 @@ class Runner:
         arch: Architecture,
         stack: Stack,
         directions: Directions,
+        config: EngineConfig,
         *,
         seed: int,
         eos: frozenset[int],
-        lanes: int,
-        capture_layers: tuple[int, ...],
         saes: Mapping[int, SaeLayer],
-        keep_logits: bool,
         pool: Any = None,
     ) -> None:
-        width, device = stack.width, stack.rotary.cos.device
+        width, device = config.width, stack.rotary.cos.device
         self.arch, self.stack, self.seed, self.device = arch, stack, seed, device
-        self.buffers = RowBuffers(width, lanes, device)
+        self.buffers = RowBuffers(width, config.patch_slots, device)
         self.patcher = Patcher(self.buffers, directions, saes, stack.fast)
-        self.capture_layers, self.keep_logits = capture_layers, keep_logits
+        self.capture_layers, self.keep_logits = config.capture_layers, config.keep_logits
         self.eos = torch.tensor(sorted(eos), dtype=torch.int64, device=device)
         self.token, self.step_no = torch.zeros(2, width, dtype=torch.int64, device=device)
         self.places: list[int | None] = [None] * stack.slots
@@ -64,7 +62,7 @@ class Runner:
         self._tokens = host_buffer((width,), torch.int64, device)
         self._states = [
             torch.zeros(width, arch.d_model, dtype=stack.rotary.cos.dtype, device=device)
-            for _ in capture_layers
+            for _ in config.capture_layers
         ]
         self._logits: torch.Tensor | None = None
         self._graphs = StepGraphs(pool) if stack.fast else None

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pitboss.engine.row import Row
-from pitboss.errors import BadInput
 from pitboss.models.text import TextStream
 
 
@@ -108,20 +107,3 @@ class Scheduler:
                 prefill[place] = prompt
                 return place
         return None
-
-
-def slots_of_gangs(width: int, slots: int | None, gangs: int | None, fast: bool) -> list[int]:
-    """How many slots each gang has, at most `width`.
-
-    Raises:
-        BadInput: The slots do not fit the gangs.
-    """
-    if gangs is None:
-        gangs = 2 if fast and (slots is None or slots > width) else 1
-    slots = gangs * width if slots is None else slots
-    if not gangs <= slots <= gangs * width:
-        raise BadInput(
-            f"slots = {slots} must lie between {gangs} and {gangs * width}, "
-            f"{gangs} times the width of {width}"
-        )
-    return [slots // gangs + (gang < slots % gangs) for gang in range(gangs)]

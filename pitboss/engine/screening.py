@@ -16,10 +16,11 @@ import torch.nn.functional as F
 
 from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import way_of
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.decisions import Decisions, Floats, Screened, decisions_of, screened
 from pitboss.engine.forward import Forward, RotaryTable, cap
 from pitboss.engine.precision import in_fp8
-from pitboss.engine.prefix import BUCKET, PrefixStore
+from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.pressure import model_to_device
 from pitboss.engine.screening_checks import check_change, check_screen
 from pitboss.engine.stack import Stack
@@ -45,7 +46,7 @@ class Screen:
         mass: Compute probabilities over the whole vocabulary. Without it only the choices' own
             logits are computed, which saves the unembedding of all other tokens; log-odds are the
             same bits either way.
-        precision, fast: As of `Engine`.
+        precision, fast: As of `EngineConfig`.
 
     Attributes:
         unpatched: Decisions of shape [prompts], over the whole vocabulary whatever `mass` is.
@@ -73,6 +74,12 @@ class Screen:
         check_screen(width, prompts, choices, arch.vocab)
         self.prompts, self.choices = tuple(prompts), tuple(choices)
         self._sizes = {choice: len(tokens) for choice, tokens in choices.items()}
+        config = EngineConfig(
+            width=width,
+            prompt_capacity=max(map(len, prompts)),
+            token_capacity=0,
+            prefixes=len(prompts),
+        )
         device = loaded.device
         tokens = torch.tensor([t for tokens in choices.values() for t in tokens], device=device)
         self._tokens, self._forward = tokens, Forward(arch)
@@ -80,19 +87,10 @@ class Screen:
             with torch.inference_mode():
                 self._directions = arch.unembed[tokens].float()
                 like = arch.embed(torch.zeros(1, dtype=torch.int64, device=device))
-                capacity = -(-max(map(len, prompts)) // BUCKET) * BUCKET
-                rotary = RotaryTable(arch, capacity, like)
-                prefix = PrefixStore(arch, rotary, len(prompts), capacity, like)
-                self._stack = Stack(
-                    arch,
-                    rotary,
-                    prefix,
-                    width=width,
-                    slots=width,
-                    token_capacity=0,
-                    shared=True,
-                    way=way_of(device, arch.head_dim, fast),
-                )
+                rotary = RotaryTable(arch, config.padded_prompt, like)
+                prefix = PrefixStore(arch, rotary, len(prompts), config.padded_prompt, like)
+                way = way_of(device, arch.head_dim, fast)
+                self._stack = Stack(arch, rotary, prefix, config, width, way)
                 prefix.fill(dict(enumerate(self.prompts)))
                 self._first_step = torch.zeros(width, dtype=torch.int64, device=device)
                 self._position = torch.tensor([len(p) - 1 for p in prompts], device=device)

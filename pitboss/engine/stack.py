@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention, Room
+from pitboss.engine.attention import Attention
 from pitboss.engine.compiled import Way, compiled
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.forward import Forward, RotaryTable
 from pitboss.engine.plain_attention import PlainAttention
 from pitboss.engine.prefix import PrefixStore
@@ -20,11 +21,7 @@ class Stack:
     rounding may depend on its shape.
 
     Args:
-        width: Rows of every matrix product.
-        slots: Rows that can be in flight, at most `width`.
-        token_capacity: Most own tokens of any row; 0 where rows only ever run their first token
-            (their own keys are then kept nowhere).
-        shared: Whether few prompts are shared by many rows, or place i belongs to slot i.
+        slots: Rows that can be in flight, at most the width.
         way: `compiled` with attention kernels of our own (CUDA), `tiled`, or `plain`.
     """
 
@@ -33,27 +30,23 @@ class Stack:
         arch: Architecture,
         rotary: RotaryTable,
         prefix: PrefixStore,
-        *,
-        width: int,
+        config: EngineConfig,
         slots: int,
-        token_capacity: int,
-        shared: bool,
         way: Way,
     ) -> None:
-        self.arch, self.rotary, self.width, self.slots = arch, rotary, width, slots
+        self.arch, self.rotary, self.slots = arch, rotary, slots
         self.fast = way == "compiled"
         forward = Forward(arch)
-        room = Room(width, slots, token_capacity, shared)
         self.attention: Attention
         if self.fast:
             from pitboss.engine.fast_attention import FastAttention  # needs Triton
 
-            self.attention = FastAttention(arch, prefix, room)
+            self.attention = FastAttention(arch, prefix, config, slots)
             self._before, self._hidden = compiled(forward.before), compiled(forward.hidden)
             self._after, self._logits = compiled(forward.after), compiled(forward.logits)
         else:
             kind = TiledAttention if way == "tiled" else PlainAttention
-            self.attention = kind(arch, prefix, room)
+            self.attention = kind(arch, prefix, config, slots)
             self._before, self._after = forward.before, forward.after
             self._logits = forward.logits
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention, Room
+from pitboss.engine.attention import Attention
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.running import Running, first, further, scores_of
 from pitboss.engine.tiles import tiles_of
@@ -24,20 +25,22 @@ class TiledAttention(Attention):
     one stretch of memory. What hides keys from rows is worked out once a step, for all blocks.
     """
 
-    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
-        super().__init__(arch, prefix, room)
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, config: EngineConfig, slots: int
+    ) -> None:
+        super().__init__(arch, prefix, config, slots)
         self.group = arch.n_heads // arch.n_kv_heads
-        self.part = _PART if room.tokens else 1  # or there is the present key alone
-        parts = -(-max(room.tokens, 1) // self.part)
-        batch = room.slots * arch.n_kv_heads
+        self.part = _PART if self.tokens else 1  # or there is the present key alone
+        parts = -(-max(self.tokens, 1) // self.part)
+        batch = slots * arch.n_kv_heads
         self.own_k, self.own_v = self._room_for_own(parts, batch, self.part, arch.head_dim)
         self.own_index = torch.arange(parts * self.part, device=self.device)
         self.prefix_index = torch.arange(prefix.capacity, device=self.device)
-        self.batch_index = torch.arange(batch, device=self.device).view(room.slots, -1)
+        self.batch_index = torch.arange(batch, device=self.device).view(slots, -1)
 
     def seat(self, places: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        if not self.room.shared:
+        if not self.shared:
             self.place = self._tensor([place or 0 for place in places])
             return
         tiles = tiles_of(places, _TILE)
@@ -57,10 +60,10 @@ class TiledAttention(Attention):
 
     def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
         """Prepare one token of every row: its position in the text, its number of own tokens."""
-        n = self.room.slots
+        n = self.slots
         self.step, position = step[:n], position[:n]
         length = self.prefix.length[self.place]
-        if self.room.shared:
+        if self.shared:
             position = position[self.members].view(-1, _TILE).repeat_interleave(self.group, 1)
         else:
             position = position[:, None]
@@ -97,14 +100,14 @@ class TiledAttention(Attention):
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
-        n, heads, dim = self.room.slots, self.arch.n_kv_heads, self.arch.head_dim
+        n, heads, dim = self.slots, self.arch.n_kv_heads, self.arch.head_dim
         q = q[:n].view(n, heads, self.group, dim)
-        found = self._shared(index, q) if self.room.shared else self._private(index, q)
+        found = self._shared(index, q) if self.shared else self._private(index, q)
         found = self._own(found, index, q.flatten(0, 1), k[:n], v[:n])
         mixed = found.result().to(q.dtype).view(n, -1)
-        if n == self.room.width:
+        if n == self.width:
             return mixed
-        return torch.cat([mixed, mixed.new_zeros(self.room.width - n, mixed.shape[1])])
+        return torch.cat([mixed, mixed.new_zeros(self.width - n, mixed.shape[1])])
 
     def _shared(self, index: int, q: torch.Tensor) -> Running:
         """A tile's rows are folded into its queries; [slots · kv_heads, group, …]."""

@@ -1,24 +1,26 @@
 """Unpatched rows against transformers, and rows against themselves in other company."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from pitboss.engine import Engine, Generation, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Row, Sampling
+from pitboss.engine.pressure import Pressure
 from pitboss.errors import BadInput, OutOfMemory
 from pitboss.models.loading import LoadedModel
 
 Prompts = list[tuple[int, ...]]
 
 
-def engine(loaded: LoadedModel, **settings: object) -> Engine:
-    defaults: dict[str, object] = {
-        "seed": 7,
+def engine(loaded: LoadedModel, pressure: Pressure | None = None, **sizes: Any) -> Engine:
+    defaults: dict[str, Any] = {
         "width": 16,
         "prompt_capacity": 70,  # what the longest prompt needs; prefill works on 128
         "token_capacity": 24,
         "keep_logits": True,
     }
-    return Engine(loaded, **(defaults | settings))  # type: ignore[arg-type]
+    return Engine(loaded, EngineConfig(**(defaults | sizes)), seed=7, pressure=pressure)
 
 
 def greedy(prompts: Prompts, n: int) -> list[Row]:
@@ -73,7 +75,7 @@ def test_a_row_is_the_same_bits_alone_in_any_batch_and_with_any_number_of_slots(
     made = engine(loaded, prefixes=prefixes)
     together = by_key(made.run(rows))
     few = by_key(engine(loaded, prefixes=prefixes, slots=3).run(rows[::-1]))
-    gangs = by_key(engine(loaded, prefixes=prefixes, slots=11, gangs=3).run(rows))
+    gangs = by_key(engine(loaded, prefixes=prefixes, slots=11, micro_batches=3).run(rows))
     alone = by_key([g for row in rows[:8] for g in made.run([row])])
     assert len({g.tokens for g in together.values()}) > 30  # really sampled
     for other in (few, gangs, alone):
@@ -183,8 +185,12 @@ def test_rows_that_do_not_fit_are_refused(loaded: LoadedModel, prompts: Prompts)
         made.run([Row("many", (3,), "x", Sampling(max_new_tokens=25))])
     with pytest.raises(BadInput, match="same key"):
         made.run([Row("r", (3,), "x", s), Row("r", (3,), "y", s)])
-    with pytest.raises(BadInput, match="slots"):
+    with pytest.raises(BadInput, match="slots = 17 is above 16"):
         engine(loaded, slots=17)
+    with pytest.raises(BadInput, match="width = 0 is below 1"):
+        engine(loaded, width=0)
+    with pytest.raises(BadInput, match="layer 4 cannot be captured"):
+        engine(loaded, capture_layers=(4,))
     with pytest.raises(BadInput, match="top_p"):
         Sampling(top_p=0)
 

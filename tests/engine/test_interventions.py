@@ -1,11 +1,12 @@
 """Interventions against the textbook formula in a plain hook: no cache, no batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Row, Sampling
 from pitboss.engine.interventions import (
     Patches,
     add_direction,
@@ -156,17 +157,16 @@ def reference_logits(
             handle.remove()
 
 
-def run(loaded: LoadedModel, rows: list[Row], **settings: object) -> dict[str, Generation]:
-    defaults: dict[str, object] = {
-        "seed": 1,
+def run(loaded: LoadedModel, rows: list[Row], **sizes: Any) -> dict[str, Generation]:
+    defaults: dict[str, Any] = {
         "width": 16,
         "prompt_capacity": 70,
         "token_capacity": 10,
         "keep_logits": True,
-        "lanes": 5,
+        "patch_slots": 5,
         "prefixes": 3,
     }
-    made = Engine(loaded, **(defaults | settings))  # type: ignore[arg-type]
+    made = Engine(loaded, EngineConfig(**(defaults | sizes)), seed=1)
     return {g.key: g for g in made.run(rows)}
 
 

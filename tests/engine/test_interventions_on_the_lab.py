@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 import torch
 
-from pitboss.engine import Engine, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Row, Sampling
 from pitboss.engine.controls import random_change, random_direction
 from pitboss.engine.interventions import Patches, dose_ladder, median_norms, project_out, together
 from pitboss.games.prompts import render
@@ -37,17 +37,16 @@ class Scenes:
         }
         self._prompts = {scene: tuple(loaded.encode(render(scene).text)) for scene in SCENES}
         self._bet, self._stop = (loaded.tokenizer.convert_tokens_to_ids(o) for o in "12")
-        self._engine = Engine(
-            loaded,
-            seed=1,
+        config = EngineConfig(
             width=32,
             prompt_capacity=max(map(len, self._prompts.values())),
             token_capacity=1,
             prefixes=len(SCENES),
-            lanes=len(LAYERS),
+            patch_slots=len(LAYERS),
             capture_layers=tuple(LAYERS),
             keep_logits=True,
         )
+        self._engine = Engine(loaded, config, seed=1)
         plain = [Row(s, p, s, ONCE, capture=True) for s, p in self._prompts.items()]
         self.norms = median_norms(g.states for g in self._engine.run(plain) if g.states is not None)
 

@@ -39,7 +39,7 @@ def test_an_engine_that_waits_holds_no_tensor_of_its_own(
 ) -> None:
     """Away before the first step, after some, twice in a row, and near the end."""
     rows = sampled(prompts, 30)
-    settings = {"prefixes": prefixes, "fast": fast, "keep_logits": False, "gangs": 2}
+    settings = {"prefixes": prefixes, "fast": fast, "keep_logits": False, "micro_batches": 2}
     before = without_engine(loaded)
     pressure = Parks(1, 8, 9, 20)
     made = engine(loaded, **settings, pressure=pressure)
@@ -80,7 +80,7 @@ def test_an_error_that_is_kept_keeps_no_memory(
     """Who tries again has the error of the last time at hand, and with it all frames it left."""
     before = without_engine(loaded)
     pressure = Parks(9)
-    made = engine(loaded, keep_logits=False, gangs=2, pressure=pressure)
+    made = engine(loaded, keep_logits=False, micro_batches=2, pressure=pressure)
     with monkeypatch.context() as patched:
         patched.setattr(*where, error)
         with pytest.raises(expected) as kept:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Row, Sampling
 from pitboss.errors import BadInput
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.bank import FeatureBank
@@ -98,16 +98,10 @@ def reference_logits(
 def run(
     loaded: LoadedModel, rows: list[Row], saes: dict[int, tuple[Any, SaeLayer]], **settings: Any
 ) -> dict[str, Generation]:
-    made = Engine(
-        loaded,
-        seed=1,
-        width=16,
-        prompt_capacity=128,
-        token_capacity=16,
-        keep_logits=True,
-        saes={layer: pair[1] for layer, pair in saes.items()},
-        **settings,
+    config = EngineConfig(
+        width=16, prompt_capacity=128, token_capacity=16, keep_logits=True, **settings
     )
+    made = Engine(loaded, config, seed=1, saes={layer: pair[1] for layer, pair in saes.items()})
     return {g.key: g for g in made.run(rows)}
 
 
@@ -182,7 +176,7 @@ def test_several_patches_in_a_row_add_up(
 ) -> None:
     s = Sampling(temperature=0, max_new_tokens=1)
     patches = (patch_of(saes[0][1], 2, 3.0), patch_of(saes[3][1], 7, 5.0))
-    out = run(loaded, [Row("both", prompts[0], "x", s, patches)], saes, lanes=2)
+    out = run(loaded, [Row("both", prompts[0], "x", s, patches)], saes, patch_slots=2)
     handles = []
 
     def hook(patch: Patch) -> Callable[..., torch.Tensor]:

@@ -106,13 +106,13 @@ answers = st.lists(
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(answers=answers, gangs=st.integers(1, 3))
+@given(answers=answers, micro_batches=st.integers(1, 3))
 def test_no_sequence_of_pressures_changes_a_bit(
-    prefixes: int | None, undisturbed: Any, answers: list[int | None], gangs: int
+    prefixes: int | None, undisturbed: Any, answers: list[int | None], micro_batches: int
 ) -> None:
     loaded, prompts = random_model("llama"), random_prompts()
     told = Told(answers)
-    made = engine(loaded, prefixes=prefixes, gangs=gangs, slots=16, pressure=told)
+    made = engine(loaded, prefixes=prefixes, micro_batches=micro_batches, slots=16, pressure=told)
     assert_same(followed(rows_of(prompts, 20), made), undisturbed[prefixes])
     assert max(told.heard) <= 16 == sum(made.slots)
 
@@ -145,7 +145,7 @@ def test_what_is_given_up_is_really_gone(llama: LoadedModel, prompts: Prompts) -
             assert not made.slots and not made.runners
         return 16
 
-    made = engine(llama, pressure=pressure, gangs=2)
+    made = engine(llama, pressure=pressure, micro_batches=2)
     assert len(made.run(rows_of(prompts, 20))) == 20
     assert moved == ["asked while away"]
 

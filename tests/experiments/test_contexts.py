@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pitboss.engine import Row, Sampling
+from pitboss.engine import EngineConfig, Row, Sampling
 from pitboss.experiments.runtime import residuals as passes
 from pitboss.experiments.words.contexts import responses, tokenised
 from pitboss.experiments.words.experiment import Words
@@ -49,9 +49,13 @@ def test_states_are_those_of_the_model_and_of_the_engine(whole: Whole) -> None:
         hidden = loaded.model(input_ids=ids, output_hidden_states=True).hidden_states
     for layer in range(3):  # the last block's entry is taken behind the final norm
         assert torch.equal(own[layer], hidden[layer + 1][0].float())
-    engine = whole.context.engine(
-        prompt_capacity=len(tokens), token_capacity=1, slots=None, capture_layers=(0, 1, 2, 3)
+    config = EngineConfig(
+        width=whole.context.width,
+        prompt_capacity=len(tokens),
+        token_capacity=1,
+        capture_layers=(0, 1, 2, 3),
     )
+    engine = whole.context.engine(config)
     one = Sampling(temperature=0, max_new_tokens=1)
     [generation] = engine.run([Row("a", tuple(tokens), "a", one, capture=True)])
     whole.context.forget_engine()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Row, Sampling
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import State, render
 from pitboss.models.catalogue import sae_release
@@ -100,10 +100,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 
 def run(pair: Pair, rows: list[Row]) -> dict[str, Generation]:
-    engine = Engine(
-        pair.loaded, seed=1, width=32, prompt_capacity=400, token_capacity=20, keep_logits=True
-    )
-    return {g.key: g for g in engine.run(rows)}
+    config = EngineConfig(width=32, prompt_capacity=400, token_capacity=20, keep_logits=True)
+    return {g.key: g for g in Engine(pair.loaded, config, seed=1).run(rows)}
 
 
 def test_greedy_texts_and_logits_equal_transformers_and_sae_lens(pair: Pair) -> None:

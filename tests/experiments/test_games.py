@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pitboss.engine import EngineConfig
 from pitboss.experiments.registry import parse_study, plan_of
 from pitboss.experiments.runtime.carry_out import carry_out, carry_out_all
 from pitboss.experiments.runtime.context import ModelContext, open_context
@@ -218,12 +219,9 @@ def test_games_are_played_at_their_own_width(whole: Whole, tmp_path: Path) -> No
     )
     context, widths = on(whole.context, plan), []
     for slots in (None, 128, 5):
-        engine = context.engine(
-            width=context.width_of(own_prompts=True),
-            prompt_capacity=64,
-            token_capacity=4,
-            slots=slots,
-        )
+        width = context.width_of(own_prompts=True)
+        config = EngineConfig(width=width, prompt_capacity=64, token_capacity=4, slots=slots)
+        engine = context.engine(config)
         widths.append(sum(engine.slots))
     assert widths == [16, 16, 5]
     play(plan, whole.context, 128)

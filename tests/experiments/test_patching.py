@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pitboss.analysis.findings import primary_stops
-from pitboss.engine import Engine, Row
+from pitboss.engine import Engine, EngineConfig, Row
 from pitboss.errors import Incomplete
 from pitboss.experiments.patching.experiment import DOCUMENTS
 from pitboss.experiments.patching.patches import bank_patch
@@ -31,6 +31,8 @@ from tests.experiments.small import (
     parquet_bytes,
     small_plan,
 )
+
+WIDE = EngineConfig(width=128, prompt_capacity=512, token_capacity=24, prefixes=2)
 
 
 def test_all_planted_causal_features_are_found_and_null_ones_no_more_than_the_fdr_allows(
@@ -74,7 +76,7 @@ def test_a_patch_to_a_features_own_value_changes_no_text(whole: Whole, positions
                         patches=(own,),
                     )
                 )
-    engine = context.engine(prompt_capacity=512, token_capacity=24, slots=None, prefixes=2)
+    engine = context.engine(WIDE)
     done = engine.run(rows)
     expected = {row.noise: row.response for row in baseline.itertuples()}
     noise = {row.key: row.noise for row in rows}
@@ -153,9 +155,7 @@ def test_reconstructing_with_the_own_value_is_reconstructing_only(few: Few) -> N
     patching = patching_of(plan)
     bank, settings, gate = patching.bank, patching.settings, patching.selection.gate
     saes = {layer: context.sae(layer, gate) for layer in LAYERS}
-    engine = context.engine(
-        prompt_capacity=512, token_capacity=24, slots=None, prefixes=2, saes=saes
-    )
+    engine = context.engine(WIDE, saes)
     prompt = tuple(context.loaded.encode(render("exp2/risky").text))
     sampling = context.sampling(settings.sampling)
     rows = []
@@ -176,7 +176,7 @@ def test_all_chunks_and_the_baseline_go_through_one_engine(
     made = []
     monkeypatch.setattr(
         "pitboss.experiments.runtime.context.Engine",
-        lambda *a, **k: made.append(k) or Engine(*a, **k),
+        lambda loaded, config, **k: made.append(config) or Engine(loaded, config, **k),
     )
     patching = patching_of(plan)
     for unit in patching.trial_units():
@@ -185,7 +185,7 @@ def test_all_chunks_and_the_baseline_go_through_one_engine(
     again = patching.baseline_unit()
     (plan.store.path / "parts" / "trials" / f"{again.key}.parquet").unlink()
     carry_out(plan, again, lambda _: context, slots=64)
-    assert [k["slots"] for k in made] == [None, 64]
+    assert [config.slots for config in made] == [None, 64]
 
 
 def test_random_features_are_drawn_with_the_baseline_and_again_where_their_bank_is_damaged(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pitboss.engine import EngineConfig
 from pitboss.errors import BadInput
 from pitboss.experiments.runtime.carry_out import carry_out_all
 from pitboss.experiments.runtime.context import ModelContext, watch
@@ -65,7 +66,11 @@ def test_the_footprint_given_to_the_guard_is_the_memory_models(
 ) -> None:
     watcher = Watcher(lambda: 10**12, Thresholds(reserve=RESERVE, margin=0))
     context = ModelContext(small_study(), ALIAS, loaded, [], watcher)
-    engine = context.engine(prompt_capacity=64, token_capacity=100, slots=8, prefixes=2)
+    engine = context.engine(
+        EngineConfig(
+            width=context.width, prompt_capacity=64, token_capacity=100, slots=8, prefixes=2
+        )
+    )
     assert watcher.guard is not None and watcher.guard.cap == engine.most == 8
     token = 2 * loaded.spec.n_layers * loaded.spec.n_kv_heads * loaded.spec.head_dim * 4
     directions = 2 * 4 * loaded.spec.d_model

@@ -14,7 +14,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Row, Sampling
 from pitboss.models.catalogue import model_spec
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
@@ -97,9 +97,10 @@ def rows_of(loaded: LoadedModel, n: int, sampling: Sampling, **patch: Any) -> li
 
 
 def run(loaded: LoadedModel, rows: list[Row], **settings: Any) -> dict[str, Generation]:
+    saes = settings.pop("saes", None)
     options = {"width": 64, "prefixes": 2, "keep_logits": True} | settings
-    engine = Engine(loaded, seed=1, prompt_capacity=128, token_capacity=24, **options)
-    return {g.key: g for g in engine.run(rows)}
+    config = EngineConfig(prompt_capacity=128, token_capacity=24, **options)
+    return {g.key: g for g in Engine(loaded, config, seed=1, saes=saes).run(rows)}
 
 
 def reference(loaded: LoadedModel, row: Row, tokens: tuple[int, ...]) -> torch.Tensor:

@@ -34,7 +34,7 @@ def test_every_mode_is_that_of_the_plain_path(family: str, mode: str, positions:
     saes = {i: sae_of(i, 256) for i in range(4)}
     rows = rows_of(loaded, 12, GREEDY, mode=mode, positions=positions)
     rows += [replace(r, key=f"{r.key}/two", patches=r.patches * 2) for r in rows]
-    settings = {"saes": saes, "lanes": 2, "capture_layers": (0, 3)}
+    settings = {"saes": saes, "patch_slots": 2, "capture_layers": (0, 3)}
     rows = [replace(row, capture=True) for row in rows]
     fast, plain = (run(loaded, rows, fast=fast, **settings) for fast in (True, False))
     for key, g in fast.items():

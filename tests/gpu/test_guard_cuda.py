@@ -7,15 +7,15 @@ must shrink, leave the GPU, and come back; and no bit of a row may change.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 
 from bench.floor_tenant import STEP, Program
 from bench.shapes import random_llama_8b
-from pitboss.engine import Engine, Generation, Sampling
-from pitboss.engine.memory import CONTEXT, Plan, need
+from pitboss.engine import Engine, EngineConfig, Generation, Sampling
+from pitboss.engine.memory import base_and_slot
 from pitboss.engine.pressure import Pressure, release
 from pitboss.floor.memory.guard import Footprint, Thresholds
 from pitboss.floor.memory.watcher import Watcher
@@ -24,8 +24,8 @@ from tests.gpu.small import rows_of, small
 
 RESERVE = 4 * 10**9
 SAMPLED = Sampling(0.9, 50, 0.9, 20)
-PLAN = Plan(width=128, prompt_capacity=128, token_capacity=1024, prefixes=2)
 SLOTS = 256
+CONFIG = EngineConfig(width=128, prompt_capacity=128, token_capacity=1024, prefixes=2, slots=SLOTS)
 
 
 @pytest.fixture
@@ -46,11 +46,7 @@ def free() -> int:
 
 
 def engine(loaded: LoadedModel, pressure: Pressure | None, logits: bool = False) -> Engine:
-    return Engine(
-        loaded, seed=1, width=PLAN.width, prompt_capacity=PLAN.prompt_capacity,
-        token_capacity=PLAN.token_capacity, prefixes=2, slots=SLOTS, keep_logits=logits,
-        pressure=pressure,
-    )  # fmt: skip
+    return Engine(loaded, replace(CONFIG, keep_logits=logits), seed=1, pressure=pressure)
 
 
 def assert_same(made: list[Generation], expected: list[Generation]) -> None:
@@ -176,6 +172,4 @@ def test_a_growing_tenant_makes_the_guard_shrink_park_and_return(tenant: Program
 
 
 def footprint(loaded: LoadedModel) -> Footprint:
-    of: list[Any] = [need(loaded.spec, PLAN, loaded.dtype, n).total for n in (1, SLOTS)]
-    slot = (of[1] - of[0]) // (SLOTS - 1)
-    return Footprint(base=of[0] - CONTEXT - slot, slot=slot)
+    return Footprint(*base_and_slot(loaded.spec, CONFIG, loaded.dtype, SLOTS))

@@ -27,8 +27,8 @@ def same_bits(loaded: LoadedModel, prefixes: int | None, n: int, width: int = 64
     together = run(loaded, rows, **settings)
     others = [
         run(loaded, rows[::-1], slots=5, **settings),
-        run(loaded, rows[3:] + rows[:3], slots=width + 7, gangs=2, **settings),
-        run(loaded, rows[:9], gangs=1, **settings),
+        run(loaded, rows[3:] + rows[:3], slots=width + 7, micro_batches=2, **settings),
+        run(loaded, rows[:9], micro_batches=1, **settings),
         *(run(loaded, [row], **settings) for row in rows[:3]),
     ]
     assert len({g.tokens for g in together.values()}) > n // 2  # really sampled

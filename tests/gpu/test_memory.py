@@ -13,19 +13,19 @@ import json, sys
 import torch
 before = torch.cuda.mem_get_info()[0]
 from bench.shapes import load_shape
-from pitboss.engine import Engine
-from pitboss.engine.memory import Plan, need
+from pitboss.engine import Engine, EngineConfig
+from pitboss.engine.memory import need
 from tests.gpu.test_memory import rows
 case = json.loads(sys.argv[1])
 loaded = load_shape(case.pop("shape"), torch.device("cuda"))
-slots = case.pop("slots")
-engine = Engine(loaded, seed=1, slots=slots, **case)
+config = EngineConfig(**case)
+engine = Engine(loaded, config, seed=1)
 engine.run(rows(loaded, case))
 taken = before - torch.cuda.mem_get_info()[0]
 import dataclasses
 n = sum(p.numel() for p in loaded.model.parameters())
 spec = dataclasses.replace(loaded.spec, n_params=n)
-parts = need(spec, Plan(**case), loaded.dtype, slots)
+parts = need(spec, config, loaded.dtype)
 print(json.dumps({"taken": taken, "reserved": torch.cuda.memory_reserved(), "need": parts.total,
     "parts": parts._asdict()}))
 """

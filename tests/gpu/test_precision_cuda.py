@@ -6,7 +6,7 @@ import torch
 from bench.precision import precision
 from bench.settings import Settings
 from bench.shapes import load_shape
-from pitboss.engine import Engine, Sampling
+from pitboss.engine import Engine, EngineConfig, Sampling
 from tests.gpu.small import error, rows_of, small
 
 pytestmark = pytest.mark.skipif(
@@ -37,11 +37,11 @@ def test_a_rows_bits_in_8_bits_are_its_own(fast: bool) -> None:
     rows = rows_of(loaded, 40, Sampling(0.9, 50, 0.9, 8))
 
     def run(some: list, slots: int) -> dict:  # type: ignore[type-arg]
-        made = Engine(
-            loaded, seed=1, width=64, slots=slots, gangs=1, prompt_capacity=128, token_capacity=24,
+        config = EngineConfig(
+            width=64, slots=slots, micro_batches=1, prompt_capacity=128, token_capacity=24,
             prefixes=2, keep_logits=True, precision="fp8", fast=fast,
         )  # fmt: skip
-        return {g.key: g for g in made.run(some)}
+        return {g.key: g for g in Engine(loaded, config, seed=1).run(some)}
 
     together, apart = run(rows, 64), run(rows[::-1], 5)
     for key, g in apart.items():
@@ -54,11 +54,11 @@ def test_the_compiled_path_in_8_bits_is_as_close_to_bfloat16_as_the_plain_path()
     rows = rows_of(loaded, 16, Sampling(temperature=0, max_new_tokens=1))
 
     def run(fast: bool, precision: str | None) -> dict:  # type: ignore[type-arg]
-        made = Engine(
-            loaded, seed=1, width=64, prompt_capacity=128, token_capacity=24, prefixes=2,
+        config = EngineConfig(
+            width=64, prompt_capacity=128, token_capacity=24, prefixes=2,
             keep_logits=True, precision=precision, fast=fast,  # type: ignore[arg-type]
         )  # fmt: skip
-        return {g.key: g.logits for g in made.run(rows)}
+        return {g.key: g.logits for g in Engine(loaded, config, seed=1).run(rows)}
 
     exact = run(False, None)
     fast, plain = (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from pitboss.engine import Generation, Patch, Row
+from pitboss.engine import EngineConfig, Generation, Patch, Row
 from pitboss.errors import Mismatch
 from pitboss.experiments.patching.arms import BASELINE, Arm, Asked, Chunk, arms
 from pitboss.experiments.patching.patches import patches_of
@@ -104,10 +104,13 @@ def _generate(
     modes = {arm.patch.mode for arm, _ in by_key.values() if arm.patch is not None}
     layers = {arm.patch.layer for arm, _ in by_key.values() if arm.patch is not None}
     engine = context.engine(
-        prompt_capacity=max(map(len, tokens.values())),
-        token_capacity=sampling.max_new_tokens,
-        slots=slots,
-        prefixes=min(len(tokens), SHARED_PROMPTS),
+        EngineConfig(
+            width=context.width,
+            prompt_capacity=max(map(len, tokens.values())),
+            token_capacity=sampling.max_new_tokens,
+            slots=slots,
+            prefixes=min(len(tokens), SHARED_PROMPTS),
+        ),
         saes={layer: context.sae(layer, gate) for layer in layers} if modes - {"delta"} else None,
     )
     rows = [

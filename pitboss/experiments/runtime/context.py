@@ -2,12 +2,14 @@
 
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from pitboss.engine import Engine, Sampling
-from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_bytes
+from pitboss.engine import Engine, EngineConfig, Sampling
+from pitboss.engine.memory import CONTEXT, base_and_slot, fitting_slots, usable_bytes
 from pitboss.engine.pressure import Pressure, model_to_device
 from pitboss.errors import BadInput
 from pitboss.floor.memory.guard import Footprint, Thresholds, admit
@@ -58,7 +60,7 @@ class ModelContext:
         self._saes: OrderedDict[tuple[int, Gate], SaeLayer] = OrderedDict()
         self.kept: dict[str, Any] = {}
         self._states: tuple[Any, torch.Tensor] | None = None
-        self._engine: tuple[Any, Engine] | None = None
+        self._engine: tuple[EngineConfig, Engine] | None = None
         self._watcher = watcher
         if watcher is not None:
             weakref.finalize(self, watcher.stop)
@@ -67,45 +69,32 @@ class ModelContext:
         """Rows of every matrix product where rows have prompts of their own, or share some."""
         return self.study.engine.width_of(own_prompts=own_prompts)
 
-    def engine(
-        self,
-        *,
-        width: int | None = None,
-        prompt_capacity: int,
-        token_capacity: int,
-        slots: int | None,
-        prefixes: int | None = None,
-        lanes: int = 1,
-        capture_layers: tuple[int, ...] = (),
-        saes: dict[int, SaeLayer] | None = None,
-    ) -> Engine:
+    def engine(self, config: EngineConfig, saes: Mapping[int, SaeLayer] | None = None) -> Engine:
         """An engine on this model; the last one again where the same is asked for.
 
         Args:
-            width: Rows of every matrix product; the study's if None.
-            slots: Rows in flight where memory is short. None, or the width and above: as many as
-                the engine takes by itself.
+            config: Without the precision, which is the study's. No slots, or as many as the width
+                and more: as many as the engine takes by itself.
+            saes: Whole SAEs by layer, for the reconstruct modes; such an engine is made anew.
         """
-        width = width or self.width
-        asked: dict[str, Any] = {
-            "width": width,
-            "slots": None if slots is None or slots >= width else slots,
-            "prompt_capacity": prompt_capacity,
-            "token_capacity": token_capacity,
-            "prefixes": prefixes,
-            "lanes": lanes,
-            "capture_layers": capture_layers,
-        }
+        asked = replace(
+            config,
+            slots=None if config.slots is None or config.slots >= config.width else config.slots,
+            precision="fp8" if self.study.engine.precision == "fp8" else None,
+        )
         if self._engine is not None and self._engine[0] == asked and saes is None:
             return self._engine[1]
         self.forget_engine()
         self.kept.clear()
-        settings = self.study.engine
-        precision = "fp8" if settings.precision == "fp8" else None
         # It may have been away when the last run was given up.
         model_to_device(self.loaded.model, self.loaded.device)
-        more = {"slots": self._slots(asked), "precision": precision, "pressure": self._pressure()}
-        made = Engine(self.loaded, seed=self.study.seed, saes=saes, **(asked | more))
+        made = Engine(
+            self.loaded,
+            replace(asked, slots=self._slots(asked)),
+            seed=self.study.seed,
+            saes=saes,
+            pressure=self._pressure(),
+        )
         if self._watcher is not None:
             self._watcher.about(made.most, self._footprint(asked, made.most))
         if saes is None:
@@ -134,13 +123,13 @@ class ModelContext:
             self._watcher.about(max(1, most), footprint)
         return most, self._pressure()
 
-    def _slots(self, asked: dict[str, Any]) -> int | None:
+    def _slots(self, asked: EngineConfig) -> int | None:
         """Rows in flight: as asked for, and on a GPU no more than its memory allows."""
-        slots, usable = asked["slots"], self._usable()
+        usable = self._usable()
         if usable is None:
-            return None if slots is None else int(slots)
-        fitting = fitting_slots(self.loaded.spec, self._plan(asked), self.loaded.dtype, usable)
-        return fitting if slots is None else min(fitting, int(slots))
+            return asked.slots
+        spec, dtype = self.loaded.spec, self.loaded.dtype
+        return fitting_slots(spec, asked, dtype, usable, self._sae_bytes())
 
     def _usable(self) -> int | None:
         """Bytes of a GPU that this process may hold now."""
@@ -150,26 +139,13 @@ class ModelContext:
         reserve = int((self.study.engine.reserve_gb or 0) * 1e9)
         return usable_bytes(self.loaded.device, None if cap is None else int(cap * 1e9), reserve)
 
-    def _plan(self, asked: dict[str, Any]) -> Plan:
-        return Plan(
-            width=asked["width"],
-            prompt_capacity=asked["prompt_capacity"],
-            token_capacity=asked["token_capacity"],
-            prefixes=asked["prefixes"],
-            lanes=asked["lanes"],
-            capture_layers=len(asked["capture_layers"]),
-            saes=sum(sae.W_enc.nbytes + sae.W_dec.nbytes for sae in self._saes.values()),
-            fp8=self.study.engine.precision == "fp8",
-        )
+    def _sae_bytes(self) -> int:
+        return sum(sae.W_enc.nbytes + sae.W_dec.nbytes for sae in self._saes.values())
 
-    def _footprint(self, asked: dict[str, Any], slots: int) -> Footprint:
+    def _footprint(self, asked: EngineConfig, slots: int) -> Footprint:
         """What the memory model says of an engine, counted from what a parked one holds."""
-        of = [
-            need(self.loaded.spec, self._plan(asked), self.loaded.dtype, n).total
-            for n in (1, slots)
-        ]
-        slot = (of[1] - of[0]) // max(1, slots - 1)
-        return Footprint(base=of[0] - CONTEXT - slot, slot=slot)
+        spec, dtype = self.loaded.spec, self.loaded.dtype
+        return Footprint(*base_and_slot(spec, asked, dtype, slots, self._sae_bytes()))
 
     def _pressure(self) -> Pressure | None:
         """What the engine asks; before it leaves the device, whatever else is kept there goes."""

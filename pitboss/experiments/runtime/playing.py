@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pitboss.engine import Patch
+from pitboss.engine import EngineConfig, Patch
 from pitboss.experiments.runtime.context import ModelContext
 from pitboss.experiments.runtime.identity import Playing
 from pitboss.experiments.runtime.play import Played, Table, play
@@ -37,13 +37,14 @@ def play_all(
         patches: What is patched in every response of a game, by the game's key.
     """
     resolved = context.sampling(sampling)
-    engine = context.engine(
+    config = EngineConfig(
         width=context.width_of(own_prompts=True),
         prompt_capacity=context.longest_game_prompt(settings.prompt),
         token_capacity=resolved.max_new_tokens,
         slots=slots,
         capture_layers=capture_layers,
     )
+    engine = context.engine(config)
     table = Table(
         loaded=context.loaded,
         reader=reader(settings.reader),

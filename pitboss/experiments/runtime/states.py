@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from pitboss.engine import Row, Sampling
+from pitboss.engine import EngineConfig, Row, Sampling
 from pitboss.errors import Incomplete
 from pitboss.experiments.runtime.context import ModelContext
 from pitboss.saes.loading import Gate
@@ -105,13 +105,14 @@ def _captured(
         Row(key, (*context.loaded.encode(text), *after), key, one, capture=True)
         for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
     ]
-    engine = context.engine(
+    config = EngineConfig(
         width=context.width_of(own_prompts=True),
         prompt_capacity=max(len(row.prompt) for row in rows),
         token_capacity=1,
         slots=slots,
         capture_layers=layers,
     )
+    engine = context.engine(config)
     place = {row.key: i for i, row in enumerate(rows)}
     states = torch.empty(len(rows), len(layers), context.loaded.spec.d_model)
     for start in range(0, len(rows), _CAPTURED_AT_ONCE):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from pitboss.engine import Row
+from pitboss.engine import EngineConfig, Row
 from pitboss.engine import Sampling as EngineSampling
 from pitboss.errors import PitbossError
 from pitboss.experiments.runtime.context import ModelContext
@@ -113,12 +113,13 @@ def ask_model(
         Row(name, tuple(context.loaded.encode(asked[feature])), name, sampling)
         for name, feature in names.items()
     ]
-    engine = context.engine(
+    config = EngineConfig(
         width=context.width_of(own_prompts=True),
         prompt_capacity=max(len(row.prompt) for row in rows),
         token_capacity=settings.max_new_tokens,
         slots=slots,
     )
+    engine = context.engine(config)
     written = {names[g.key]: Written(g.text.strip(), g.finish) for g in engine.run(rows)}
     if empty := [name for name, feature in names.items() if not written[feature].text]:
         raise NotWritten(
