@@ -11,10 +11,9 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from flows.parameters import SurveyPath
-from pitboss.floor.memory.headroom import LOW, RESTORED, Standing, Step, step
+from pitboss.floor.memory.headroom import LOW, RESTORED, Limits, Standing, Step, read_limits, step
 from pitboss.floor.memory.history import FILE as HISTORY
 from pitboss.floor.memory.history import remember
-from pitboss.floor.memory.limits import Limits, read_limits
 from tasks.floor import floor_folder, look, show_floor
 from tasks.policies import FLOW
 from tasks.pools import (

@@ -10,11 +10,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
 from pitboss.experiments.registry import plan_of
-from pitboss.floor.memory.gpus import Survey, gb
-from pitboss.floor.memory.headroom import Standing
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.headroom import Limits, Standing, write_limits
 from pitboss.floor.memory.history import FILE as HISTORY
 from pitboss.floor.memory.history import growths, recall
-from pitboss.floor.memory.limits import Limits, write_limits
 from pitboss.floor.memory.survey import survey as ask_driver
 from pitboss.floor.memory.survey_file import read_survey
 from pitboss.floor.planning.approval import fingerprint, limits_of, require
@@ -27,6 +26,7 @@ from pitboss.floor.planning.pool_assignment import seated
 from pitboss.floor.planning.stated import read_stated
 from pitboss.floor.planning.tables import survey_table
 from pitboss.folders import floor_folder as folder_of_the_floor
+from pitboss.formats import gb
 from pitboss.report.canvas import markdown_image
 from pitboss.report.floor import room_picture
 from pitboss.store import Store

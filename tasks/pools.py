@@ -1,6 +1,5 @@
 """The GPUs' work pools as the watch sees them: are they paused, and what is said about them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
-from pitboss.errors import BadInput
-from pitboss.floor.memory.gpus import Survey, gb
-from pitboss.floor.memory.headroom import AUTOMATIC, Standing, Step
-from pitboss.floor.memory.limits import Limits
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.headroom import AUTOMATIC, Limits, Standing, Step
 from pitboss.floor.planning.pool_assignment import pool_of
-from pitboss.store.documents import replace_json
+from pitboss.formats import gb
+from pitboss.store.documents import read_value, replace_json
 
 STANDINGS = "watch.json"
 
@@ -91,18 +89,13 @@ def read_standings(folder: Path) -> dict[str, Standing]:
     Raises:
         BadInput: The file is damaged.
     """
-    path = folder / STANDINGS
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {pool: Standing(standing) for pool, standing in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError) as error:
-        raise BadInput(
-            f"What the watch remembers cannot be read: {error}",
-            where=str(path),
-            next="Remove the file, and resume by hand the pools that it had paused.",
-        ) from error
+    return read_value(
+        folder / STANDINGS,
+        dict[str, Standing],
+        {},
+        what="standings of the watch",
+        next_step="Remove the file, and resume by hand the pools that it had paused.",
+    )
 
 
 def write_standings(folder: Path, standings: Mapping[str, Standing]) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pitboss.api.status import Status, status_of
 from pitboss.api.steps import Step
-from pitboss.api.tables import duration
+from pitboss.formats import duration
 from pitboss.report.tables import markdown_table
 from pitboss.studies.model import Study
 from tasks.artifacts import artifact_key, never_fails, send_progress

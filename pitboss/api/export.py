@@ -9,12 +9,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from pitboss.api.card import records
-from pitboss.api.makers import maker, not_there
-from pitboss.api.results import Results, to_frame
+from pitboss.api.results import Results
 from pitboss.api.where import keep
 from pitboss.errors import BadInput
-from pitboss.store import KINDS
+from pitboss.report.reader import plain_rows, to_frame
 
 FOLDER = "exports"
 FORMATS = ("csv", "parquet", "json")
@@ -68,11 +66,8 @@ def exported(
     """The bytes of an export; arguments and errors are those of `export`."""
     if format not in FORMATS:
         raise BadInput(f"No format {format!r}.", next=f"Use one of {', '.join(FORMATS)}.")
-    if kind not in KINDS:
-        raise BadInput(f"No table {kind!r}.", next=f"Known tables: {', '.join(KINDS)}.")
-    if not results.has(kind):
-        raise not_there(results.store, kind, maker(kind))
-    table = keep(results.store.read(kind), where)
+    results.require(kind)
+    table = keep(results.read(kind), where)
     if columns is not None:
         if strangers := [column for column in columns if column not in table.column_names]:
             raise BadInput(
@@ -91,6 +86,6 @@ def _encoded(table: pa.Table, format: str) -> bytes:
     elif format == "parquet":
         pq.write_table(table, buffer, compression="zstd")
     else:
-        rows = records(to_frame(table))
+        rows = plain_rows(to_frame(table))
         buffer.write(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False).encode())
     return buffer.getvalue()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pitboss.api.shown import Shown
 from pitboss.api.steps import Step, kinds_of, rate_of, share_of_step, steps_of
 from pitboss.floor.locks.claims import FOLDER
 from pitboss.floor.locks.kernel_lock import KernelLock
@@ -40,8 +41,8 @@ class WorkerStatus:
     quiet: float
 
 
-@dataclass(frozen=True)
-class Status:
+@dataclass(frozen=True, repr=False)
+class Status(Shown):
     """Where a study stands.
 
     Attributes:
@@ -80,11 +81,6 @@ class Status:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a JSON file."""
         return asdict(self) | {"share": round(self.share, 4)}
-
-    def __repr__(self) -> str:
-        from pitboss.api.text import status_text
-
-        return status_text(self)
 
 
 def status_of(store: Store, *, now: float | None = None) -> Status:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pitboss.experiments.runtime.expected import FOLDER
-from pitboss.report.summary import SUMMARY
+from pitboss.report.made_by import DOCUMENTS
+from pitboss.report.reader import EXPECTED
 from pitboss.store import Store
 from pitboss.store.parts import Record
 
@@ -78,11 +78,11 @@ def steps_of(store: Store) -> list[Step]:
         ]
     steps: list[Step] = []
     for name in store.manifest["experiments"]:
-        written = sorted((store.path / FOLDER).glob(f"{name}-*.json"))
+        written = sorted((store.path / EXPECTED).glob(f"{name}-*.json"))
         if not written:
             steps.append(Step(name, "", 0, None, 0, None, None, None, note="not begun"))
         for path in written:
-            steps += _written(store, store.read_json(f"{FOLDER}/{path.name}"))
+            steps += _written(store, store.read_json(f"{EXPECTED}/{path.name}"))
     return steps
 
 
@@ -98,9 +98,9 @@ def _written(store: Store, known: Mapping[str, Any]) -> list[Step]:
 
 def _summary(store: Store) -> dict[str, Any]:
     """The summary of a finished study; empty if there is none, or something is missing since."""
-    if not (store.path / SUMMARY).is_file():
+    if not (store.path / DOCUMENTS["summary"].file).is_file():
         return {}
-    summary: dict[str, Any] = store.read_json(SUMMARY)
+    summary: dict[str, Any] = store.read_json(DOCUMENTS["summary"].file)
     counted: Counter[str] = Counter()
     for found in summary["experiments"].values():
         for kind, step in found["steps"].items():

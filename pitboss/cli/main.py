@@ -77,8 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     below = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, text: str, run: Any) -> argparse.ArgumentParser:
-        made = below.add_parser(name, help=text, description=text, parents=[shared])
+    seen = argparse.ArgumentParser(add_help=False)
+    seen.add_argument(
+        "--of",
+        metavar="EXPERIMENT",
+        help="see this one of the study's experiments, not the first of its kind",
+    )
+
+    def command(name: str, text: str, run: Any, *more: Any) -> argparse.ArgumentParser:
+        made = below.add_parser(name, help=text, description=text, parents=[shared, *more])
         made.set_defaults(run=run)
         return made
 
@@ -92,17 +99,19 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument("--only", metavar="NAME", help="one of its experiments")
     asked = command("status", "What is expected, done and left, from the store.", commands.status)
     asked.add_argument("study", nargs="?", help="a study's name; all studies if left out")
-    asked = command("show", "One feature's card, with two responses.", commands.show)
+    asked = command("show", "One feature's card, with two responses.", commands.show, seen)
     asked.add_argument("study")
     asked.add_argument("feature", help="such as L3/F12")
-    asked = command("effects", "What patching found, the strongest first.", commands.effects)
+    asked = command("effects", "What patching found, the strongest first.", commands.effects, seen)
     asked.add_argument("study")
     asked.add_argument("--causal", action="store_true", help="only features found causal")
     asked.add_argument("--layer", type=int, help="only this layer")
     asked.add_argument("--top", type=int, default=30, help="so many features (0: all; default: 30)")
-    asked = command("games", "How the games ended, by condition.", commands.games)
+    asked = command("games", "How the games ended, by condition.", commands.games, seen)
     asked.add_argument("study")
-    asked = command("export", "Write a table to the study's folder exports/.", commands.export)
+    asked = command(
+        "export", "Write a table to the study's folder exports/.", commands.export, seen
+    )
     asked.add_argument("study")
     asked.add_argument("kind", help="a table, such as effects; docs/schema.md lists all")
     asked.add_argument("--format", default="csv", choices=("csv", "parquet", "json"))

@@ -9,9 +9,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pitboss import api
-from pitboss.api.tables import duration, table
+from pitboss.api.tables import table
 from pitboss.cli.answer import NOT_SO, Answer
 from pitboss.errors import BadInput
+from pitboss.formats import byte_size, duration
 from pitboss.studies.fields import NAME_PATTERN
 
 STUDIES = Path("studies")
@@ -50,8 +51,8 @@ def check(asked: Namespace) -> Answer:
             "after": ", ".join(step.reads),
             "runs ≤": step.runs,
             "tokens ≤": step.tokens,
-            "on disk ≤": _bytes(step.bytes),
-            "memory": _bytes(step.memory),
+            "on disk ≤": byte_size(step.bytes),
+            "memory": byte_size(step.memory),
             "minutes": "" if step.minutes is None else duration(60 * step.minutes),
             "as in": step.told_by,
         }
@@ -92,9 +93,3 @@ def _file(name: str) -> Path:
     """A study file by its path, or by its name in studies/."""
     given = Path(name)
     return given if given.suffix == ".yaml" else STUDIES / f"{name}.yaml"
-
-
-def _bytes(count: int) -> str:
-    from pitboss.experiments.announce import byte_size
-
-    return byte_size(count)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pitboss.experiments.runtime.plan import Plan
+from pitboss.formats import byte_size
 from pitboss.models.catalogue import pairing_warnings
 from pitboss.store.identity import digest
 from pitboss.studies.model import Study
@@ -155,13 +156,3 @@ def write_announcement(plan: Plan, announced: Announcement | None = None) -> str
             text += f"\n{declared.text}"
     plan.store.write_bytes(ANNOUNCEMENT, text.encode())
     return text
-
-
-def byte_size(count: int) -> str:
-    """``1_500_000`` -> ``1.5 MB``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

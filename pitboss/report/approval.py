@@ -2,6 +2,7 @@
 
 from pitboss.floor.planning.decision import Asked, Decision
 from pitboss.floor.planning.tables import proposal_text, table
+from pitboss.formats import duration
 
 
 def form_text(study: str, asked: Asked, days: float) -> str:
@@ -15,9 +16,9 @@ def form_text(study: str, asked: Asked, days: float) -> str:
             proposal_text(asked.proposal),
             "## What is asked",
             "\n".join(f"{n}. {text}" for n, text in enumerate(questions, 1)),
-            f"Without an answer within {_days(days)} nothing starts, and this run fails. "
-            f"The answer is bound to the plan `{asked.plan_hash}`; if the floor changes before it "
-            "is given, it is asked again.",
+            f"Without an answer within {duration(days * 86_400)} nothing starts, and this run "
+            f"fails. The answer is bound to the plan `{asked.plan_hash}`; if the floor changes "
+            "before it is given, it is asked again.",
         ]
     )
 
@@ -35,7 +36,3 @@ def answered(decision: Decision) -> str:
         f"Option {decision.option.letter}, {decision.option.title}: GPUs {gpus}. Decided "
         f"{decision.decided_at}{by}{deadline}. Plan `{decision.asked.plan_hash}`.\n\n{table(rows)}"
     )
-
-
-def _days(days: float) -> str:
-    return f"{days:g} days" if days >= 1 else f"{days * 24 * 60:.3g} minutes"

@@ -18,7 +18,7 @@ from pitboss.report.canvas import (
     picture,
     title,
 )
-from pitboss.report.tables import primary_stops
+from pitboss.report.tables import primary
 
 Names = Collection[tuple[int, int]]
 
@@ -90,7 +90,7 @@ def effects_figure(effects: pd.DataFrame, planted: Names = (), null: Names = ())
         null: (layer, feature) known to do nothing, crossed.
     """
     figure, axes = canvas(9.0, 4.2, 1, 2)
-    effects = primary_stops(effects)
+    effects = primary(effects, role="feature")
     rows, total = effects[effects["status"] == "tested"], len(effects)
     if rows.empty:
         for axis in axes:

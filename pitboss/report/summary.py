@@ -20,6 +20,7 @@ from pitboss.analysis.repeats import (
     text_digests,
 )
 from pitboss.errors import Incomplete
+from pitboss.formats import duration, percent
 from pitboss.store import SCHEMAS, Store
 from pitboss.store.parts import Record
 
@@ -128,10 +129,10 @@ def summary_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "rows": step["rows"]["actual"],
             "expected": _or(step["rows"]["expected"], "not fixed"),
             "parts": f"{step['parts']['actual']}/{step['parts']['expected']}",
-            "valid responses": _percent(step["valid_responses"], "valid"),
-            "cut off": _percent(step["valid_responses"], "cut_off"),
+            "valid responses": _part(step["valid_responses"], "valid"),
+            "cut off": _part(step["valid_responses"], "cut_off"),
             "new texts": _share(step["new_texts"]),
-            "wall": _duration(found["wall_seconds"] or found["lane_seconds"]),
+            "wall": duration(found["wall_seconds"] or found["lane_seconds"]),
             "rows/s": step["rows_per_second"],
         }
         for experiment, found in summary["experiments"].items()
@@ -242,19 +243,11 @@ def _or(value: Any, otherwise: str) -> Any:
     return otherwise if value is None else value
 
 
-def _percent(found: Mapping[str, Any] | None, name: str) -> str:
-    return f"{found[name] / found['responses']:.1%}" if found and found["responses"] else ""
+def _part(found: Mapping[str, Any] | None, name: str) -> str:
+    return percent(found[name] / found["responses"]) if found and found["responses"] else ""
 
 
 def _share(texts: Mapping[str, Any]) -> str:
     """Over all arms."""
     repeats = sum(arm["repeats"] for arm in texts.values())
-    return f"{sum(arm['new'] for arm in texts.values()) / repeats:.1%}" if repeats else ""
-
-
-def _duration(seconds: float | None) -> str:
-    if not seconds:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return percent(sum(arm["new"] for arm in texts.values()) / repeats) if repeats else ""

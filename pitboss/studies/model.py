@@ -94,8 +94,8 @@ class Floor(Section):
     experiment that is not named here uses every worker there is."""
 
     approval: Literal["none", "required"] = "none"
-    """required: the campaign starts nothing before a person chose an option for the patching, and
-    everything runs on the GPUs of that choice instead of the pools above. See docs/approval.md."""
+    """required: the campaign starts nothing before a person chose where it may run, and everything
+    runs on the GPUs of that choice instead of the pools above. See docs/approval.md."""
 
 
 class Study(Section):

@@ -100,7 +100,7 @@ def test_the_approvals_form_takes_no_empty_answer_and_a_right_one_goes_on(
     run_flow(approve, flow_run=client.read_flow_run(run.id), parameters=parameters)
     decision = latest(open_results(read_study(parameters["study"])))
     assert decision is not None and decision.decided_by == "Kim"
-    assert decision.gpus == [0, 1, 3, 4] and decision.offer.letter == "D"
+    assert decision.gpus == [0, 1, 3, 4] and decision.option.letter == "D"
 
 
 def choose(page: Any, form: Any, question: str, answer: str) -> None:

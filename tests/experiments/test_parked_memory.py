@@ -21,8 +21,8 @@ from pitboss.experiments.features import bank_path
 from pitboss.experiments.lane import Lane
 from pitboss.experiments.peaks import Text, most_active
 from pitboss.experiments.states import activations_table, prompt_states
-from pitboss.floor.guard import Thresholds
-from pitboss.floor.watcher import Watcher, while_parked
+from pitboss.floor.memory.guard import Thresholds
+from pitboss.floor.memory.watcher import Watcher, while_parked
 from pitboss.games.prompts import render
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.saes.bank import FeatureBank

@@ -65,7 +65,7 @@ def test_an_impossible_speed_is_refused(tmp_path: Path, speed: float) -> None:
 def test_a_damaged_file_of_pilots_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pilots.json"
     path.write_text('[{"gpu_kind": "x"')
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="pilots cannot be read"):
         read_pilots(path)
 
 

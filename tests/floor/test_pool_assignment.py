@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.limits import FILE, Limits, read_limits, write_limits
+from pitboss.floor.memory.headroom import FILE, Limits, read_limits, write_limits
 from pitboss.floor.memory.survey_file import read_survey
 from pitboss.floor.planning.approval import limits_of
 from pitboss.floor.planning.decision import Asked, Decision

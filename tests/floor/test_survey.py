@@ -103,16 +103,13 @@ def test_ours_are_those_that_carry_the_token_or_descend_from_one() -> None:
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     try:
-        for pid in (parent.pid, child):
-            assert surveys._tenant(pid, 5, frozenset(), None).ours
-            assert surveys._tenant(pid, 5, frozenset(), "mine").ours
-            assert not surveys._tenant(pid, 5, frozenset(), "another").ours
-            assert surveys._tenant(pid, 5, frozenset({pid}), "another").ours
-        assert surveys._tenant(child, 5, frozenset(), None).user == psutil.Process().username()
+        assert surveys._tenant(parent.pid, 5).ours and surveys._tenant(child, 5).ours
+        assert not surveys._tenant(os.getpid(), 5).ours
+        assert surveys._tenant(child, 5).user == psutil.Process().username()
     finally:
         psutil.Process(child).kill()
         parent.wait(timeout=30)  # it ends with its child, having taken its status
-    gone = surveys._tenant(child, 5, frozenset(), None)
+    gone = surveys._tenant(child, 5)
     assert (gone.user, gone.command, gone.memory, gone.ours) == (None, None, 5, False)
 
 
@@ -120,7 +117,7 @@ def test_a_number_of_another_namespace_makes_nobody_ours() -> None:
     # The driver names a process by the host's number, and here that number is some other process.
     sleeper = subprocess.Popen(["sleep", "60"], env={**os.environ, TOKEN: "mine"})
     try:
-        found = surveys._listed(sleeper.pid, 5, frozenset(), None)
+        found = surveys._listed(sleeper.pid, 5)
     finally:
         sleeper.kill()
         sleeper.wait()

@@ -24,7 +24,7 @@ from pitboss.experiments.runtime.artifacts import Artifact, TableArtifact
 from pitboss.experiments.runtime.experiment import Experiment, Stages
 from pitboss.experiments.runtime.unit import Outcome, Unit
 from pitboss.games.scenes import STATES, scene, state_names
-from pitboss.report.tables import finding_rows
+from pitboss.report.tables import finding_rows, strongest_first
 from pitboss.studies.workload import Workload
 
 if TYPE_CHECKING:
@@ -196,9 +196,10 @@ class Confirmation(Experiment[ConfirmationSettings]):
         """What was found, and whether it was found again."""
         part = self.store.ref("findings", self.findings().key)
         assert part is not None  # asked when everything is finished
+        found = self.store.read("findings", [part.key]).to_pandas()
         yield TableArtifact(
             f"{self.name}-findings",
-            finding_rows(self.store.read("findings", [part.key]).to_pandas()),
+            finding_rows(strongest_first(found[found["causal"]]).head(100)),
             "Features found causal, the clearest first, and whether they were found again",
             rest=part.path,
         )

@@ -11,9 +11,8 @@ from typing import Any
 from pitboss.experiments.runtime.experiment import Experiment
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.unit import Unit
+from pitboss.report.reader import EXPECTED
 from pitboss.report.summary import Expected
-
-FOLDER = "expected"
 
 
 def staged(plan: Plan, experiment: Experiment[Any], model: str) -> Iterator[Sequence[Unit]]:
@@ -64,9 +63,12 @@ def _write(
 ) -> None:
     parts = [part for unit in units for part in experiment.parts(unit)]
     plan.store.write_json(
-        f"{FOLDER}/{experiment.name}-{model}.json",
+        f"{EXPECTED}/{experiment.name}-{model}.json",
         {
             "experiment": experiment.label(model),
+            "name": experiment.name,
+            "model": model,
+            "reads": sorted(plan.study.reads(experiment.name)),
             "more": more,
             "tables": [
                 {"table": each.kind, "keys": list(each.keys), "rows": each.rows}

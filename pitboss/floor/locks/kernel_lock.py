@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from pitboss.errors import PitbossError
@@ -83,7 +82,9 @@ class KernelLock:
             os.close(fd)  # removed or replaced since it was opened: nobody looks at this one
         self._fd = fd
         _HELD.add(self)
-        self._write(Holder(os.getpid(), run, datetime.now(UTC).isoformat(timespec="seconds")))
+        holder = Holder(os.getpid(), run, datetime.now(UTC).isoformat(timespec="seconds"))
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, (json.dumps(asdict(holder)) + "\n").encode(), 0)
         return True
 
     def acquire(self, run: str = "", patience: float = PATIENCE) -> None:
@@ -95,21 +96,18 @@ class KernelLock:
         deadline = time.monotonic() + patience
         while not self.try_acquire(run):
             if time.monotonic() >= deadline:
-                raise self.busy()
+                holder = self.holder() or "a process that has just ended"
+                raise Busy(
+                    f"{self.path.stem} is held by {holder}.",
+                    where=str(self.path),
+                    next="Wait for that process or stop it; the lock ends with it, in any case.",
+                )
             time.sleep(EVERY_SECONDS)
-
-    def busy(self) -> Busy:
-        """The error that names the holder."""
-        return Busy(
-            f"{self.path.stem} is held by {self.holder() or 'a process that has just ended'}.",
-            where=str(self.path),
-            next="Wait for that process or stop it; the lock ends with it, whatever ends it.",
-        )
 
     def holder(self) -> Holder | None:
         """Who holds the lock now, in this or any process of this machine; None if it is free."""
         try:
-            fd = os.open(self.path, os.O_RDWR)
+            fd = os.open(self.path, os.O_RDONLY)  # whoever looks may not be allowed to write
         except FileNotFoundError:
             return None
         try:
@@ -142,18 +140,8 @@ class KernelLock:
             self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
-
-    def _write(self, holder: Holder) -> None:
-        assert self._fd is not None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, (json.dumps(asdict(holder)) + "\n").encode(), 0)
 
     def _close_in_child(self) -> None:
         if self._fd is not None:

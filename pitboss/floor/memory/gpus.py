@@ -128,8 +128,3 @@ class Survey:
         In a file, `ours` also marks other jobs of ours, which must not be disturbed.
         """
         return gpu.free + (gpu.ours if self.live else 0)
-
-
-def gb(size: float) -> str:
-    """Bytes for people: "25.0 GB" (10⁹ bytes)."""
-    return f"{size / 1e9:.1f} GB"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.gpus import gb
+from pitboss.formats import gb
 
 Action = Literal["continue", "shrink", "park", "grow", "return"]
 

@@ -5,11 +5,15 @@ where this decision stood the last time. The last one is what keeps an operator'
 that was paused before the room ran short, or that somebody resumed in spite of it, is left alone.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 
-from pitboss.floor.memory.limits import Limits
+from pitboss.errors import BadInput
+from pitboss.store.documents import read_value, replace_json
 
+FILE = "approved.json"
 LOW = "pitboss.gpu.headroom-low"
 RESTORED = "pitboss.gpu.headroom-restored"
 AUTOMATIC = "pitboss.automatic"
@@ -33,6 +37,29 @@ class Standing(StrEnum):
 
     RESUMING = "resuming"
     """There is room again and opening was asked for; the pool has not been seen open yet."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When the room counts as short and when as there again, in bytes.
+
+    Attributes:
+        low: Below this the room is short.
+        restored: From this on it is there again; above `low`, so that a room that moves up and down
+            by a little does not open and close the pool all the time.
+    """
+
+    low: int
+    restored: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low < self.restored:
+            raise BadInput(
+                f"The room counts as short below {self.low:,} bytes and as there again from "
+                f"{self.restored:,} on.",
+                where="limits of the headroom",
+                next="Give the first a positive number and the second a larger one.",
+            )
 
 
 @dataclass(frozen=True)
@@ -86,3 +113,27 @@ def step(standing: Standing, *, room: int, paused: bool, limits: Limits) -> Step
             return Step(Standing.RESUMING, RESTORED, automatic=True)
         case _:
             return Step(standing)
+
+
+def write_limits(folder: Path, limits: Mapping[int, Limits]) -> None:
+    """Keep the limits of approved GPUs for the watch."""
+    replace_json(folder / FILE, {str(gpu): asdict(its) for gpu, its in limits.items()})
+
+
+def read_limits(folder: Path, gpus: Iterable[int], otherwise: Limits) -> dict[int, Limits]:
+    """The limits of these GPUs: those of the newest decision that a campaign began on.
+
+    Args:
+        otherwise: For GPUs that no decision is about.
+
+    Raises:
+        BadInput: The file is damaged.
+    """
+    approved = read_value(
+        folder / FILE,
+        dict[int, Limits],
+        {},
+        what="approved limits",
+        next_step="Remove the file; the next campaign with an approval writes it again.",
+    )
+    return {gpu: approved.get(gpu, otherwise) for gpu in gpus}

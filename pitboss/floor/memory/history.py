@@ -115,20 +115,16 @@ def _time(text: str, where: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def growth(gpu: Gpu, history: Iterable[Sighting], now: datetime, window: timedelta = WINDOW) -> int:
-    """Bytes by which the others on a GPU may grow again, by what they did within the window.
+def growth(gpu: Gpu, history: Iterable[Sighting], now: datetime) -> int:
+    """Bytes by which the others on a GPU may grow again, by what they did within `WINDOW`.
 
     For each tenant the larger of: how much more it once held than now (all of it, if it is gone:
     servers come back), and the largest rise seen. A tenant's first sighting is no rise.
     """
-    present = foreign(gpu)
     series: dict[str, list[int]] = {}
-    seen: list[dict[str, int]] = [
-        sighting.held
-        for sighting in history
-        if sighting.gpu == gpu.index and now - window <= sighting.taken <= now
-    ]
-    for held in (*seen, present):
+    here = (sighting for sighting in history if sighting.gpu == gpu.index)
+    seen = (sighting.held for sighting in here if now - WINDOW <= sighting.taken <= now)
+    for held in (*seen, foreign(gpu)):
         for key in held.keys() | series.keys():
             series.setdefault(key, []).append(held.get(key, 0))
     return sum(_worst(sizes) for sizes in series.values())
@@ -144,8 +140,8 @@ def _worst(sizes: list[int]) -> int:
     return max(rise, max(sizes) - sizes[-1])
 
 
-def growths(survey: Survey, path: Path, window: timedelta = WINDOW) -> dict[int, int]:
+def growths(survey: Survey, path: Path) -> dict[int, int]:
     """`growth` of every GPU of a survey by the history in a file, up to the survey's own time."""
     now = _time(survey.taken, survey.source)
-    seen = recall(path, now - window)
-    return {gpu.index: growth(gpu, seen, now, window) for gpu in survey.gpus}
+    seen = recall(path, now - WINDOW)
+    return {gpu.index: growth(gpu, seen, now) for gpu in survey.gpus}

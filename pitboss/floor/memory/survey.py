@@ -6,7 +6,7 @@ only the program: arguments can hold secrets, and surveys are stored and shown.
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -19,24 +19,19 @@ from pitboss.floor.memory.gpus import NVML, Gpu, Survey, Tenant
 OUR_VARIABLE = "PITBOSS_UP"
 
 
-def survey(our_pids: Iterable[int] = (), token: str | None = None) -> Survey:
+def survey() -> Survey:
     """Ask the driver who uses what now.
-
-    Args:
-        our_pids: Processes known to be ours.
-        token: Only processes that `make up` started with this token are ours; any token if None.
 
     Raises:
         BadInput: There is no driver, or it does not answer.
     """
     import pynvml as nvml
 
-    ours = frozenset(our_pids)
     taken = datetime.now(UTC).isoformat(timespec="seconds")
     with _driver(nvml):
         try:
             count = nvml.nvmlDeviceGetCount()
-            gpus = tuple(_gpu(nvml, index, ours, token) for index in range(count))
+            gpus = tuple(_gpu(nvml, index) for index in range(count))
         except nvml.NVMLError as error:
             raise BadInput(
                 f"The NVIDIA driver did not answer: {error}", next="Check `nvidia-smi`."
@@ -60,20 +55,20 @@ def _driver(nvml: Any) -> Any:
         nvml.nvmlShutdown()
 
 
-def _gpu(nvml: Any, index: int, ours: frozenset[int], token: str | None) -> Gpu:
+def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     utilisation = _maybe(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
     held = _processes(nvml, handle)
     return Gpu(
         index=index,
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        name=_text(nvml.nvmlDeviceGetName(handle)),
+        uuid=nvml.nvmlDeviceGetUUID(handle),
+        name=nvml.nvmlDeviceGetName(handle),
         total=int(memory.total),
         used=int(memory.used),
         utilisation=None if utilisation is None else int(utilisation.gpu),
         temperature=_maybe(nvml, nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
-        tenants=tuple(_listed(pid, size, ours, token) for pid, size in sorted(held.items())),
+        tenants=tuple(_listed(pid, size) for pid, size in sorted(held.items())),
     )
 
 
@@ -99,19 +94,15 @@ def _maybe(nvml: Any, ask: Any, *arguments: Any) -> Any:
         return None
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _listed(pid: int, memory: int | None, ours: frozenset[int], token: str | None) -> Tenant:
+def _listed(pid: int, memory: int | None) -> Tenant:
     """The process that the driver calls by this number.
 
     In a container the driver may give the host's numbers. One that happens to be the number of a
     process of ours would make a stranger ours, so a process that has no GPU open is not the one.
     """
     if _has_gpu_open(pid) is False:
-        return Tenant(pid, None, None, memory, pid in ours)
-    return _tenant(pid, memory, ours, token)
+        return Tenant(pid, None, None, memory, False)
+    return _tenant(pid, memory)
 
 
 def _has_gpu_open(pid: int) -> bool | None:
@@ -123,50 +114,35 @@ def _has_gpu_open(pid: int) -> bool | None:
     return any(name.startswith(("/dev/nvidia", "/dev/dxg")) for name in names)
 
 
-def _tenant(pid: int, memory: int | None, ours: frozenset[int], token: str | None) -> Tenant:
-    """A process with what the kernel tells us of it."""
+def _tenant(pid: int, memory: int | None) -> Tenant:
+    """A process with what the kernel tells us of it.
+
+    It is ours if it, or one that it descends from, carries our token in its environment.
+    """
     import psutil
 
     try:
         process = psutil.Process(pid)
-        user: str | None = process.username()
-        command = short_command(process.cmdline())
-    except psutil.AccessDenied:
-        return Tenant(pid, _owner(pid), None, memory, pid in ours)
     except psutil.NoSuchProcess:  # ended meanwhile, or its number belongs to the host's namespace
-        return Tenant(pid, None, None, memory, pid in ours)
-    return Tenant(pid, user, command, memory, pid in ours or _is_ours(process, token))
+        return Tenant(pid, None, None, memory, False)
+    line = [process, *(_told(process.parents) or [])]
+    return Tenant(
+        pid,
+        user=_told(process.username),
+        command=short_command(_told(process.cmdline) or []),
+        memory=memory,
+        ours=any(OUR_VARIABLE in (_told(one.environ) or {}) for one in line),
+    )
 
 
-def _owner(pid: int) -> str | None:
-    """The user of a process whose command line is hidden."""
+def _told(ask: Callable[[], Any]) -> Any:
+    """What the kernel says of a process; None if it is another user's, or ended meanwhile."""
     import psutil
 
     try:
-        return psutil.Process(pid).username()
-    except psutil.Error:
-        return None
-
-
-def _is_ours(process: Any, token: str | None) -> bool:
-    """Whether the process or one it descends from carries our token in its environment."""
-    import psutil
-
-    try:
-        line = [process, *process.parents()]
-    except psutil.Error:
-        line = [process]
-    return any(_carries(one, token) for one in line)
-
-
-def _carries(process: Any, token: str | None) -> bool:
-    import psutil
-
-    try:
-        found = process.environ().get(OUR_VARIABLE)
+        return ask()
     except (psutil.Error, OSError):
-        return False  # another user's, or ended meanwhile: in neither case ours
-    return found is not None and token in (None, found)
+        return None
 
 
 def short_command(arguments: list[str]) -> str | None:

@@ -10,13 +10,11 @@ Safety = Literal["safe", "marginal", "no"]
 # Left over after our job. The plan calls 30 GB and more safe, and 10 to 16 GB marginal.
 SAFE_FROM = 30_000_000_000
 MARGINAL_FROM = 10_000_000_000
-# With less than this free, not even a job that takes nothing would leave a marginal margin.
-FULL_BELOW = MARGINAL_FROM
 
 
 def occupancy(gpu: Gpu) -> Occupancy:
     """free: nobody uses it. shared: others do, and there is room. full: there is no room."""
-    if gpu.free < FULL_BELOW:
+    if gpu.free < MARGINAL_FROM:  # not even a job that takes nothing would leave that much
         return "full"
     return "free" if gpu.used <= DRIVERS_OWN else "shared"
 

@@ -93,8 +93,7 @@ class Asked:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Asked":
         """Reads what `as_json` gave; raises BadInput if it is damaged or was changed since."""
-        asked = _read(cls, found)
-        return _unchanged(asked, asked, found)
+        return _read(cls, found)
 
 
 @dataclass(frozen=True)
@@ -146,8 +145,7 @@ class Decision:
         Where the plan put it; a job that the plan put nowhere, because it comes last, goes where
         the shared one leaves most.
         """
-        placed = [p.gpu for p in self.placements if p.job == job]
-        if placed:
+        if placed := [p.gpu for p in self.placements if p.job == job]:
             return placed[0]
         shared = self.asked.proposal.shared
         ways = [p for p in self.placements if p.job == shared]
@@ -160,8 +158,7 @@ class Decision:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Decision":
         """Reads what `as_json` gave; raises BadInput if it is damaged or was changed since."""
-        decision = _read(cls, found)
-        return _unchanged(decision, decision.asked, found)
+        return _read(cls, found)
 
 
 _JSON: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (Asked, Decision)}
@@ -174,10 +171,7 @@ def _read(kind: type[T], found: Mapping[str, Any]) -> T:
         raise BadInput(
             f"What was asked or decided cannot be read: {error}", where=FOLDER, next=NEXT
         ) from error
-    return read
-
-
-def _unchanged(read: T, asked: Asked, found: Mapping[str, Any]) -> T:
+    asked = read if isinstance(read, Asked) else read.asked
     if asked.plan_hash != found.get("plan_hash"):
         raise BadInput(
             "The plan that was put to a person has been changed since.", where=FOLDER, next=NEXT

@@ -54,15 +54,16 @@ def study_work(
     for work in workloads:
         name, after = names[work.experiment, work.model], _after(study, work, names)
         size, source = footprint(study, work)
-        figures = _stated(work, stated)
+        model = study.spec(work.model).id
+        figures = stated.of(work.experiment, work.model) if stated else None
         if work is spread and work.shared is not None:
-            seconds = _measured(study, work, kinds, pilots, work.shared.runs)
+            seconds = _measured(work, model, kinds, pilots, work.shared.runs)
             if isinstance(figures, StatedShared):
                 seconds[ANY] = Speed(figures.seconds_per_feature, PLAN)
             layers, chunk = dict(work.shared.layers), work.shared.chunk
             shared = SharedJob(name, size, source, layers, seconds, chunk, after=after)
             continue
-        hours = _measured(study, work, kinds, pilots, work.runs / 3600)
+        hours = _measured(work, model, kinds, pilots, work.runs / 3600)
         if isinstance(figures, StatedJob):
             hours[ANY] = Speed(figures.hours, PLAN)
         joins = study.experiments[work.experiment].elastic
@@ -85,36 +86,19 @@ def _spread(study: Study, workloads: Sequence[Workload]) -> Workload | None:
 def _after(study: Study, work: Workload, names: Mapping[Part, str]) -> tuple[str, ...]:
     """Names of what must be over first: of what it reads, what is of its own model, or else all."""
     found: list[str] = []
-    for name in study.in_order():
-        if name in study.reads(work.experiment):
-            models = study.aliases_of(name)
-            own = [work.model] if work.model in models else models
-            found += [names[name, model] for model in own]
+    for name in (each for each in study.in_order() if each in study.reads(work.experiment)):
+        models = study.aliases_of(name)
+        found += [names[name, m] for m in models if m == work.model or work.model not in models]
     return tuple(found)
 
 
-def _stated(work: Workload, stated: Stated | None) -> StatedJob | StatedShared | None:
-    """The plan's figures for this work."""
-    figures: list[StatedJob | StatedShared] = []
-    if stated is not None:
-        figures = [*stated.jobs, *([stated.shared] if stated.shared else [])]
-    asked = (work.experiment, work.model)
-    return next((each for each in figures if (each.experiment, each.model) == asked), None)
-
-
 def _measured(
-    study: Study,
-    work: Workload,
-    kinds: Sequence[str],
-    pilots: Sequence[PilotRecord],
-    units: float,
+    work: Workload, model: str, kinds: Sequence[str], pilots: Sequence[PilotRecord], units: float
 ) -> dict[str, Speed]:
     """Units by the newest pilot's units a second, on each kind of GPU."""
-    model = study.spec(work.model).id
-    found: dict[str, Speed] = {}
-    for kind in kinds:
-        record = newest(pilots, kind, work.kind, model)
-        if record is not None:
-            source = f"pilot on {kind}, {record.measured_at[:10]}"
-            found[kind] = Speed(units / record.units_per_second, source)
-    return found
+    found = {kind: newest(pilots, kind, work.kind, model) for kind in kinds}
+    return {
+        kind: Speed(units / pilot.units_per_second, f"pilot on {kind}, {pilot.measured_at[:10]}")
+        for kind, pilot in found.items()
+        if pilot is not None
+    }

@@ -8,34 +8,11 @@ ours on a GPU at a time.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pitboss.floor.memory.gpus import Survey, gb
+from pitboss.floor.memory.gpus import Survey
 from pitboss.floor.memory.thresholds import margin, occupancy, safety, sharers
 from pitboss.floor.planning.jobs import ALLOWANCE, ANY, UNKNOWN, Job, Speed
 from pitboss.floor.planning.placement import Placement
-
-
-@dataclass(frozen=True)
-class Placed:
-    """The placed jobs.
-
-    Attributes:
-        running: Jobs that already run, by GPU.
-        ends: When each job is over.
-        unplaced: Sentences on jobs that found no place, or whose duration nobody knows.
-    """
-
-    placements: tuple[Placement, ...]
-    running: Mapping[int, Job]
-    ends: Mapping[str, "End"]
-    unplaced: tuple[str, ...]
-
-    def on(self, gpu: int) -> tuple[str, ...]:
-        """Names of the jobs placed on a GPU."""
-        return tuple(p.job for p in self.placements if p.gpu == gpu)
-
-    def all_over(self, names: Iterable[str]) -> "End":
-        """When all of these jobs are over."""
-        return End.of_all(self.ends[name] for name in names)
+from pitboss.formats import gb
 
 
 @dataclass(frozen=True)
@@ -69,6 +46,30 @@ class End:
             max(end.relied for end in ends),
             frozenset().union(*(end.untimed for end in ends)),
         )
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The placed jobs.
+
+    Attributes:
+        running: Jobs that already run, by GPU.
+        ends: When each job is over.
+        unplaced: Sentences on jobs that found no place, or whose duration nobody knows.
+    """
+
+    placements: tuple[Placement, ...]
+    running: Mapping[int, Job]
+    ends: Mapping[str, End]
+    unplaced: tuple[str, ...]
+
+    def on(self, gpu: int) -> tuple[str, ...]:
+        """Names of the jobs placed on a GPU."""
+        return tuple(p.job for p in self.placements if p.gpu == gpu)
+
+    def all_over(self, names: Iterable[str]) -> End:
+        """When all of these jobs are over."""
+        return End.of_all(self.ends[name] for name in names)
 
 
 def place(survey: Survey, jobs: tuple[Job, ...], growth: Mapping[int, int]) -> Placed:

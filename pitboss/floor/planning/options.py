@@ -13,13 +13,14 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pitboss.errors import BadInput
-from pitboss.floor.memory.gpus import Survey, gb
+from pitboss.floor.memory.gpus import Survey
 from pitboss.floor.planning.job_placement import Placed, place
 from pitboss.floor.planning.jobs import Chunk, SharedJob, Work
 from pitboss.floor.planning.placement import Option, Placement, Window
 from pitboss.floor.planning.reasons import describe, recommendation
 from pitboss.floor.planning.schedule import Shares, dealt, end, flow
 from pitboss.floor.planning.windows import windows
+from pitboss.formats import gb
 
 
 @dataclass(frozen=True)

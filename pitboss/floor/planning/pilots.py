@@ -4,16 +4,15 @@ In 2025 durations were guessed, and wrong by up to 60 times. A pilot is a small 
 work, timed on a GPU of the kind that will do the rest: every finished part says how long it took.
 """
 
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pitboss.errors import BadInput
 from pitboss.store import Store
-from pitboss.store.documents import replace_json
+from pitboss.store.documents import read_value, replace_json
 from pitboss.store.parts import Record
 from pitboss.studies.experiment import Counted
 
@@ -41,6 +40,14 @@ class PilotRecord:
     measured_at: str
     source: str
 
+    def __post_init__(self) -> None:
+        if not 0 < self.units_per_second < 1e12:
+            raise BadInput(
+                f"{self.units_per_second!r} units a second is no speed.",
+                where=f"{self.experiment} on {self.gpu}, {self.source}",
+                next="Measure it again.",
+            )
+
 
 def read_pilots(path: Path) -> list[PilotRecord]:
     """All records of a file; none where it does not exist yet.
@@ -48,33 +55,12 @@ def read_pilots(path: Path) -> list[PilotRecord]:
     Raises:
         BadInput: The file is damaged, or a record is impossible.
     """
-    try:
-        records = [PilotRecord(**record) for record in json.loads(path.read_text("utf-8"))]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError) as error:
-        raise BadInput(
-            f"The pilots cannot be read: {error}", where=str(path), next="Measure them again."
-        ) from error
-    for record in records:
-        _check(record, str(path))
-    return records
+    return read_value(path, list[PilotRecord], [], what="pilots", next_step="Measure them again.")
 
 
 def add_pilot(record: PilotRecord, path: Path) -> None:
-    """Add a measurement to a file."""
-    _check(record, str(path))
+    """Add a measurement to a file; raises as `read_pilots` does."""
     replace_json(path, [asdict(each) for each in (*read_pilots(path), record)])
-
-
-def _check(record: PilotRecord, where: str) -> None:
-    speed = record.units_per_second
-    if isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 < speed < 1e12:
-        raise BadInput(
-            f"{speed!r} units a second is no speed.",
-            where=f"{where}, {record.experiment} on {record.gpu}",
-            next="Measure it again.",
-        )
 
 
 def newest(
@@ -115,24 +101,12 @@ def timed(store: Store, gpu: str, counted: Mapping[str, Counted]) -> list[PilotR
             where=str(store.path),
             next="Run a small study of the same model on this kind of GPU first.",
         )
-    return [
-        PilotRecord(
-            gpu,
-            kind,
-            model,
-            _speed(parts, counted[kind].rows),
-            _latest(parts),
-            f"{len(parts)} parts of {store.path}",
-        )
-        for (kind, model), parts in sorted(done.items())
-    ]
-
-
-def _speed(parts: Sequence[Record], rows: int) -> float:
-    seconds = sum(part.facts["seconds"] for part in parts)
-    return float(sum(part.ref.rows for part in parts) / rows / seconds)
-
-
-def _latest(parts: Iterable[Record]) -> str:
-    last = max(part.facts["finished"] for part in parts)
-    return datetime.fromtimestamp(last, UTC).isoformat(timespec="seconds")
+    found = []
+    for (kind, model), parts in sorted(done.items()):
+        seconds = sum(part.facts["seconds"] for part in parts)
+        speed = sum(part.ref.rows for part in parts) / counted[kind].rows / seconds
+        last = datetime.fromtimestamp(max(part.facts["finished"] for part in parts), UTC)
+        source = f"{len(parts)} parts of {store.path}"
+        at = last.isoformat(timespec="seconds")
+        found.append(PilotRecord(gpu, kind, model, speed, at, source))
+    return found

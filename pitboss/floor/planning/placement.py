@@ -55,7 +55,7 @@ class Window:
         return features * self.speed.value / 3600
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Placement(Window):
     """A job in a window.
 
@@ -64,10 +64,10 @@ class Placement(Window):
         chunks: What of the shared job it does; where chunks flow, the simulation's outcome.
     """
 
-    job: str = ""
-    footprint: int = 0
-    start_h: float = 0.0
-    end_h: float = 0.0
+    job: str
+    footprint: int
+    start_h: float
+    end_h: float
     layers: str = ""
     chunks: tuple[Chunk, ...] = ()
 

@@ -87,6 +87,15 @@ class Stated(Section):
     jobs: list[StatedJob]
     shared: StatedShared | None = None
 
+    def of(self, experiment: str, model: str) -> "StatedJob | StatedShared | None":
+        """The figures for an experiment of a study on one of its models, if there are any."""
+        every: list[StatedJob | StatedShared] = [
+            *self.jobs,
+            *([self.shared] if self.shared else []),
+        ]
+        found = (each for each in every if (each.experiment, each.model) == (experiment, model))
+        return next(found, None)
+
     def work(self) -> Work:
         """Everything with the plan's figures, each with `PLAN` as its source."""
         shared = None if self.shared is None else self.shared.job()

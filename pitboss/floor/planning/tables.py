@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from pitboss.floor.memory.gpus import DRIVERS_OWN, Gpu, Survey, gb
+from pitboss.floor.memory.gpus import DRIVERS_OWN, Gpu, Survey
 from pitboss.floor.memory.thresholds import occupancy
 from pitboss.floor.planning.jobs import Job, SharedJob, Speed, Work
 from pitboss.floor.planning.options import Proposal
 from pitboss.floor.planning.placement import Option, Placement
 from pitboss.floor.planning.reasons import at_least, days, start
+from pitboss.formats import gb
 
 Row = Mapping[str, object]
 
@@ -88,43 +89,31 @@ def _work_row(
     }
 
 
-def options_table(options: Sequence[Option], recommended: str) -> str:
-    """One line an option."""
-    return table(
-        [
-            {
-                "option": option.letter + (" (recommended)" * (option.letter == recommended)),
-                "how": option.title,
-                "GPUs": ", ".join(map(str, option.gpus)),
-                "starts": start(option.starts_h, option.untimed),
-                "takes": days(option.takes_h),
-                "ends after": at_least(option.ends_h, option.untimed),
-                "for": "; ".join(option.pros),
-                "against": "; ".join(option.cons),
-            }
-            for option in options
-        ]
-    )
+def _option_row(option: Option, recommended: str) -> Row:
+    return {
+        "option": option.letter + (" (recommended)" * (option.letter == recommended)),
+        "how": option.title,
+        "GPUs": ", ".join(map(str, option.gpus)),
+        "starts": start(option.starts_h, option.untimed),
+        "takes": days(option.takes_h),
+        "ends after": at_least(option.ends_h, option.untimed),
+        "for": "; ".join(option.pros),
+        "against": "; ".join(option.cons),
+    }
 
 
-def placements_table(placements: Sequence[Placement]) -> str:
-    """One line a placement, with its margin."""
-    return table(
-        [
-            {
-                "GPU": p.gpu,
-                "job": p.work,
-                "features": f"{'about ' * (p.layers == 'any')}{p.features:,}" if p.chunks else "",
-                "starts": start(p.start_h, p.untimed),
-                "takes": days(p.takes_h) if p.speed.known else "?",
-                "memory": gb(p.footprint),
-                "left": f"{gb(p.margin)}, {p.safety}",
-                "beside": ", ".join(p.shared_with) or "nobody",
-                "time from": p.speed.source,
-            }
-            for p in placements
-        ]
-    )
+def _placement_row(p: Placement) -> Row:
+    return {
+        "GPU": p.gpu,
+        "job": p.work,
+        "features": f"{'about ' * (p.layers == 'any')}{p.features:,}" if p.chunks else "",
+        "starts": start(p.start_h, p.untimed),
+        "takes": days(p.takes_h) if p.speed.known else "?",
+        "memory": gb(p.footprint),
+        "left": f"{gb(p.margin)}, {p.safety}",
+        "beside": ", ".join(p.shared_with) or "nobody",
+        "time from": p.speed.source,
+    }
 
 
 def proposal_text(
@@ -143,16 +132,17 @@ def proposal_text(
         survey_table(survey, growth),
         *(["## What there is to do", work_table(work)] if work else []),
         f"## Where {proposal.shared or 'the study'} may run",
-        options_table(proposal.options, proposal.recommended),
+        table([_option_row(o, proposal.recommended) for o in proposal.options]),
     ]
     for option in proposal.options:
         parts += [
             f"### {option.letter}: {option.title}",
-            placements_table(option.placements),
+            table([_placement_row(p) for p in option.placements]),
             option.risk,
         ]
     if proposal.shared:
-        parts += ["### Besides, in every option", placements_table(proposal.besides)]
+        rows = [_placement_row(p) for p in proposal.besides]
+        parts += ["### Besides, in every option", table(rows)]
     if proposal.notes:
         parts += ["### Notes", "\n".join(f"- {note}" for note in proposal.notes)]
     return "\n\n".join(parts) + "\n"

@@ -2,11 +2,12 @@
 
 from collections.abc import Container, Iterator, Mapping
 
-from pitboss.floor.memory.gpus import Gpu, Survey, Tenant, gb
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
 from pitboss.floor.memory.thresholds import margin, occupancy, sharers
 from pitboss.floor.planning.job_placement import Placed
 from pitboss.floor.planning.jobs import SharedJob, Speed
 from pitboss.floor.planning.placement import Window
+from pitboss.formats import gb
 
 
 def windows(

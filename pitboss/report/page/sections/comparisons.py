@@ -22,7 +22,9 @@ NUMBERS = ["difference", "ci_low", "ci_high", "p", "q"]
 FILES = {VALUES: "persistent_contrasts.parquet"}
 
 
-def comparisons(effects: pd.DataFrame, contrasts: pd.DataFrame | None, fdr: float) -> pd.DataFrame:
+def compared_games(
+    effects: pd.DataFrame, contrasts: pd.DataFrame | None, fdr: float
+) -> pd.DataFrame:
     """One row a feature or control, contrast and measure: NAMED, pairs, NUMBERS, hit.
 
     `hit` is a significant feature, or a control that reaches the p of its features.

@@ -7,7 +7,7 @@ import pandas as pd
 from pitboss.report.page.book import Book, Section
 from pitboss.report.page.data import plain
 from pitboss.report.page.numbers import interval, percent, shown
-from pitboss.report.page.sections import held
+from pitboss.report.page.sections import comparisons
 
 FEATURES = 40
 """Features shown, those with the smallest p first; with their controls."""
@@ -17,13 +17,13 @@ INDICES = {"rounds": "n", "betting": "with_bet", "extreme": "with_bet",
 
 
 def build(book: Book) -> Section | None:
-    effects = book.tables.frame("persistent_effects")
+    effects = book.frame("persistent_effects")
     if effects is None:
         return None
-    contrasts = book.tables.frame("persistent_contrasts")
-    document = book.tables.document("persistent.json") or {}
-    compared = held.comparisons(effects, contrasts, document.get("fdr", 0.05))
-    kept = held.strongest(compared, FEATURES)
+    contrasts = book.frame("persistent_contrasts")
+    document = book.document("persistent_controls") or {}
+    compared = comparisons.compared_games(effects, contrasts, document.get("fdr", 0.05))
+    kept = comparisons.strongest(compared, FEATURES)
     base = effects[effects["role"] == "baseline"]
     arms = effects[effects["role"] != "baseline"].merge(kept, on=["layer", "feature"])
     arms = arms.sort_values(["place", "role", "arm"], ascending=[True, True, False])
@@ -32,16 +32,16 @@ def build(book: Book) -> Section | None:
     every = effects.loc[effects["role"] == "feature", ["layer", "feature"]].drop_duplicates()
     context = {
         "rows": [_row(row) for row in arms.to_dict("records")],
-        "families": held.families(book.ledger, compared, document.get("fdr", 0.05)),
-        "measures": list(held.UNITS),
-        "comparisons": held.lines(here),
+        "families": comparisons.families(book.ledger, compared, document.get("fdr", 0.05)),
+        "measures": list(comparisons.UNITS),
+        "comparisons": comparisons.lines(here),
         "all": shown(len(every)),
         "cut": len(every) > FEATURES,
         "kept": shown(FEATURES),
     }
     data = {"persistent": [_dot(row) for row in arms.to_dict("records")],
-            "held": held.figure(here)}  # fmt: skip
-    return Section("persistent", context, data)
+            "held": comparisons.figure(here)}  # fmt: skip
+    return Section("clamped_games", context, data)
 
 
 def _dot(row: dict[str, Any]) -> dict[str, Any]:
