@@ -11,6 +11,7 @@ from pitboss.experiments.registry import load_study, plan_of
 from pitboss.experiments.runtime.context import ModelContext
 from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.selection.experiment import Selection
 from pitboss.experiments.words.experiment import Words
 from pitboss.saes.planted import planted
 from tests.experiments.small import on, run_everything
@@ -73,3 +74,14 @@ def test_what_is_found_is_looked_up_in_the_responses_that_there_are(imported: Pl
 def test_nothing_is_played_for_features_from_elsewhere(imported: Plan) -> None:
     assert not imported.store.refs("games") and not imported.store.refs("statistics")
     assert [w.experiment for w in announce(imported).work if w.tokens] == ["patching"]
+
+
+def test_as_many_features_are_announced_as_the_table_has_of_each_layer(imported: Plan) -> None:
+    runs = {w.experiment: w.runs for w in announce(imported).work}
+    controls = (8 + 8) * 2 + 2 + 2
+    assert runs["features"] == runs["words"] == 16
+    assert runs["patching"] == (16 * 2 + 1 + controls) * 2 * 20
+    assert runs["patching"] == imported.store.read("trials").num_rows
+    features = imported["features"].settings.model_copy(update={"per_layer": 5})
+    few = Selection(imported, "features", features)
+    assert few.most() == 2 * 5

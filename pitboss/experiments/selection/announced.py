@@ -24,7 +24,7 @@ def workload(selection: "Selection") -> Workload:
     layers, per_layer = len(selection.layers), selection.settings.per_layer
     kept = f"at most {per_layer} per layer kept with encoder and decoder vectors of {vectors:,} "
     if selection.games is None:
-        conditions, runs, prompt = 0, layers * per_layer, 1
+        conditions, runs, prompt = 0, selection.most(), 1
         size, formula = runs * vectors, f"features of an imported table; {kept}bytes"
     else:
         played = selection.games.settings

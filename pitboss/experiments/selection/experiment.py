@@ -220,11 +220,16 @@ class Selection(Experiment[SelectionSettings]):
         return planted_in(self.sae, self.layers)
 
     def most(self, count: int | None = None) -> int:
-        """Most features that can be selected: `per_layer` in every layer, and the included."""
-        include = self.settings.include
-        more = sum(map(len, include.values() if isinstance(include, dict)
-                       else self.known_answers().values()))  # fmt: skip
-        return len(self.layers) * self.settings.per_layer + more
+        """Most features that can be selected: `per_layer` in every layer, and the included.
+
+        Raises:
+            BadInput, Mismatch: As for `table`.
+        """
+        include, per_layer = self.settings.include, self.settings.per_layer
+        if self.table is not None:
+            return sum(min(per_layer, int(n)) for n in self.table.frame.groupby("layer").size())
+        more = include if isinstance(include, dict) else self.known_answers()
+        return len(self.layers) * per_layer + sum(map(len, more.values()))
 
     def selected(self) -> int:
         """Features that are selected; 0 as long as none are."""
