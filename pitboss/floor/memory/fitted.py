@@ -64,12 +64,11 @@ class Fitted:
         with self._changed() as known:
             key = self._key(experiment, width)
             entry = known.get(key)
-            halved = max(1, slots // 2)
-            wanted = TRY_AFTER
-            if entry is not None and entry.slots < slots:
-                halved = entry.slots  # another worker has found out meanwhile
+            halved, wanted = max(1, slots // 2), TRY_AFTER
             if entry is not None:
                 wanted = min(entry.wanted * (1 + entry.growth), _LONGEST_WAIT)
+                if entry.slots < slots:
+                    halved = entry.slots  # another worker has found out meanwhile
             known[key] = Entry(slots=halved, good=0, wanted=wanted, growth=0)
             return halved
 

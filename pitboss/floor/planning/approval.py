@@ -127,8 +127,7 @@ def limits_of(decision: Decision) -> dict[int, Limits]:
     """When the watch closes each approved GPU: when a job would get less than was agreed to.
 
     Where a safe margin was approved the room runs short when it is safe no more, elsewhere when it
-    is not even marginal. It is there again with `_GAP` more, or as it was when the answer was
-    given.
+    is not even marginal. It is there again with `_GAP` more, or as when the answer was given.
     """
     survey = decision.asked.survey
     needs: dict[int, int] = {}
