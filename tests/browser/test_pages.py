@@ -24,7 +24,7 @@ from deployments.floor import Pool
 from deployments.pools import ensure_pools
 from deployments.processes import wait_until
 from flows.approve import approve
-from flows.patching import patching
+from flows.experiments import patching
 from flows.watch import watch
 from pitboss.floor.memory.history import remember
 from pitboss.floor.planning.approval import latest
@@ -121,7 +121,7 @@ def test_the_form_of_a_patching_run_explains_its_parameters(
         parameters={"study": "studies/demo.yaml", "shard": 0, "shards": 2},
     )
     page.goto(url(prefect_api, f"deployments/deployment/{deployment}/run"))
-    page.get_by_text("With which share of the chunks this run begins").first.wait_for()
+    page.get_by_text("With which share of the units this run begins").first.wait_for()
     assert page.get_by_text("one shard", exact=False).count() == 0
     picture(page, "form")
 
