@@ -55,10 +55,10 @@ def test_layers_captured_in_several_passes_give_the_same_bytes(
     monkeypatch.setattr(states, "_CAPTURED_AT_ONCE", 7)
     context = on(whole.context, plan)
     engine = context.engine
-    monkeypatch.setattr(context, "engine", lambda **asked: passes.append(asked) or engine(**asked))
+    monkeypatch.setattr(context, "engine", lambda asked: passes.append(asked) or engine(asked))
     for unit in selection_of(plan).sums:
         carry_out(plan, unit, lambda _: context)
-    assert [asked["capture_layers"] for asked in passes] == [(layer,) for layer in LAYERS]
+    assert [asked.capture_layers for asked in passes] == [(layer,) for layer in LAYERS]
     after = {p.name: p.read_bytes() for p in sums.rglob("*.parquet")}
     assert after == before and len(after) == len(LAYERS)
     assert not context._saes  # each was of use once
