@@ -43,7 +43,8 @@ def read_state(place: House) -> Up | None:
         raise BadInput(
             f"The record of started processes cannot be read: {error}",
             where=str(place.state_file),
-            next="Stop the processes by hand (`ps aux | grep prefect`), then remove the file.",
+            next="Stop the processes by hand (`ps aux | grep -e prefect -e deployments`), "
+            "then remove the file.",
         ) from error
 
 

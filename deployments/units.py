@@ -21,7 +21,7 @@ from deployments.profiles import FLOOR, environments
 from deployments.profiles import postgres as postgres_here
 from deployments.profiles import redis as redis_here
 from deployments.profiles.programs import refuse_root
-from deployments.settings import HOST, House, choose_port, house
+from deployments.settings import House, choose_port, house
 from pitboss.errors import BadInput, PitbossError
 from pitboss.store.files import replace_bytes
 
@@ -31,14 +31,13 @@ TARGET = "pitboss.target"
 WANTED = ("PREFECT_", "PITBOSS_", "HF_", "DO_NOT_TRACK", "PATH", "PYTHONUNBUFFERED")
 
 
-def units(place: House, port: int, secrets: Mapping[str, str], env: Path) -> dict[str, str]:
+def units(place: House, secrets: Mapping[str, str], env: Path) -> dict[str, str]:
     """The text of every unit, by file name.
 
     Args:
         env: The folder of the two environment files.
     """
-    python, prefect = _beside("python"), _beside("prefect")
-    server = [prefect, "server", "start", "--host", HOST, "--port", str(port)]
+    python = sys.executable
     databases = ["pitboss-postgres.service", "pitboss-redis.service"]
     after_server = ["pitboss-server.service"]
     client, all_secrets = env / CLIENT_ENV, env / SERVER_ENV
@@ -52,8 +51,8 @@ def units(place: House, port: int, secrets: Mapping[str, str], env: Path) -> dic
             "Redis of this house", redis_here.prepare(place, secrets), place
         ),
         "pitboss-server.service": _service(
-            "Prefect server of this house", server, place, env=all_secrets, after=databases,
-            more=["TimeoutStopSec=30"],
+            "Prefect server of this house", [python, "-m", "deployments.server"],
+            place, env=all_secrets, after=databases, more=["TimeoutStopSec=30"],
         ),
         "pitboss-deploy.service": _service(
             "What the server of this house must know", [python, "-m", "deployments.setup"],
@@ -73,10 +72,6 @@ def units(place: House, port: int, secrets: Mapping[str, str], env: Path) -> dic
         TARGET: _target([*databases, *after_server, "pitboss-deploy.service", *pools,
                          "pitboss-reconcile.service"]),
     }  # fmt: skip
-
-
-def _beside(program: str) -> str:
-    return str(Path(sys.executable).with_name(program))
 
 
 def _service(
@@ -144,12 +139,12 @@ def write(place: House, out: Path) -> list[Path]:
     place.prepare()
     folder = place.home / "systemd"
     folder.mkdir(mode=0o700, exist_ok=True)
-    secrets, port = keep_secrets(place), _port(folder / SERVER_ENV)
-    variables = environments(FLOOR, place, port)
+    secrets = keep_secrets(place)
+    variables = environments(FLOOR, place, _port(folder / SERVER_ENV))
     for name, env in ((SERVER_ENV, variables.server), (CLIENT_ENV, variables.client)):
         replace_bytes(folder / name, environment_text(env).encode())
     out.mkdir(parents=True, exist_ok=True)
-    texts = units(place, port, secrets, folder)
+    texts = units(place, secrets, folder)
     for name, text in texts.items():
         replace_bytes(out / name, text.encode(), mode=0o644)
     return [out / name for name in texts]

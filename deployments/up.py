@@ -95,8 +95,7 @@ def start_server(place: House, state: Up, env: dict[str, str], api: Api) -> None
                 f"Port {state.port}, where the server ran before, is taken by another program.",
                 next="Run `make down`, then `make up`: it will choose a free port.",
             )
-        prefect = os.path.join(os.path.dirname(sys.executable), "prefect")
-        command = [prefect, "server", "start", "--host", HOST, "--port", str(state.port)]
+        command = [sys.executable, "-m", "deployments.server"]
         log = place.logs / "server.log"
         remember(place, state, start("server", "server", command, env=env, cwd=place.root, log=log))
     ready = wait_until(

@@ -74,7 +74,9 @@ def test_secrets_are_in_private_files_and_not_in_units(written: Path) -> None:
 def test_units_written_again_keep_the_port(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PITBOSS_PORT", "5001")
     units.write(House(ROOT, written / "home", written / "results"), written / "units")
-    assert "--port 4999" in service(written, "pitboss-server.service")["ExecStart"]
+    server = service(written, "pitboss-server.service")
+    assert server["ExecStart"].endswith("-m deployments.server")
+    assert 'PREFECT_SERVER_API_PORT="4999"' in Path(server["EnvironmentFile"]).read_text()
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
