@@ -12,10 +12,7 @@ from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import way_of
 from pitboss.engine.config import EngineConfig
 from pitboss.engine.flight import Ended, Flight
-from pitboss.engine.forward import RotaryTable
-from pitboss.engine.patches import Directions, check_patch
-from pitboss.engine.precision import in_fp8
-from pitboss.engine.prefix import PrefixStore
+from pitboss.engine.patches import check_patch
 from pitboss.engine.pressure import (
     Pressure,
     errors_hold_nothing,
@@ -27,10 +24,9 @@ from pitboss.engine.pressure import (
     sae_on,
 )
 from pitboss.engine.row import Generation, Row, check_row
-from pitboss.engine.runner import Runner
 from pitboss.engine.scheduler import Scheduler
-from pitboss.engine.stack import Stack
-from pitboss.errors import BadInput, OutOfMemory
+from pitboss.engine.state import Closed, Parked, Running, State
+from pitboss.errors import BadInput, OutOfMemory, PitbossError
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
@@ -53,7 +49,7 @@ class Engine:
             results: rows in flight begin again when the number changes.
 
     Attributes:
-        slots: Rows in flight of each micro-batch now; none while the model is away from the device.
+        state: Running, parked or closed; what is on the device hangs on it alone.
         most: Rows in flight that the engine was made for.
     """
 
@@ -68,82 +64,53 @@ class Engine:
     ) -> None:
         self.loaded, self.config, self.seed, self.pressure = loaded, config, seed, pressure
         self.saes = dict(saes or {})
-        self._settle()
-        self.way = way_of(loaded.device, self.arch.head_dim, config.fast)
-        self.slots = config.micro_batch_slots(self.fast)
-        self.most = sum(self.slots)
-        self.blocks, self.d_model = len(self.arch.blocks), self.arch.d_model
+        model_to_device(loaded.model, loaded.device)
+        arch = architecture(loaded.model)
+        self.way = way_of(loaded.device, arch.head_dim, config.fast)
+        self.blocks, self.d_model = len(arch.blocks), arch.d_model
         for layer in config.capture_layers:
             if not 0 <= layer < self.blocks:
                 raise BadInput(f"layer {layer} cannot be captured: {self.blocks} blocks")
+        self.most = sum(config.micro_batch_slots(self.way == "compiled"))
+        self.state: State = Parked()
         try:
             with errors_hold_nothing():
-                self._build()
+                self.build(self.most)
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
 
     @property
-    def fast(self) -> bool:
-        """Whether it takes the compiled path."""
-        return self.way == "compiled"
-
-    def _settle(self) -> None:
-        """Have the model on its device, and a view on it."""
-        model_to_device(self.loaded.model, self.loaded.device)
-        self.saes = {layer: sae_on(self.loaded.device, sae) for layer, sae in self.saes.items()}
-        self.arch = architecture(self.loaded.model)
-        if self.config.precision == "fp8":
-            self.arch = in_fp8(self.arch)
+    def slots(self) -> list[int]:
+        """Rows in flight of each micro-batch; none while the engine is not running."""
+        return self.state.slots if isinstance(self.state, Running) else []
 
     def build(self, slots: int) -> None:
-        """Take the memory for this many slots; bring the model back first if it is away.
+        """Run with so many slots, from now on; the model comes back first if it is away.
 
         Raises:
             torch.OutOfMemoryError: They do not fit.
         """
-        if not hasattr(self, "arch"):
-            self._settle()
-        self.slots = self.config.micro_batch_slots(self.fast, slots)
-        self._build()
+        device = self.loaded.device
+        model_to_device(self.loaded.model, device)
+        self.saes = {layer: sae_on(device, sae) for layer, sae in self.saes.items()}
+        self.state = Running(self.loaded, self.config, slots, self.way, self.seed, self.saes)
 
     def drop(self) -> None:
-        """Free everything but the weights."""
+        """Park: free everything but the weights."""
         finish(self.loaded.device)
-        self.slots = []
-        self.runners: list[Runner] = []
-        self.__dict__.pop("prefix", None)
+        self.state = Parked()
         release(self.loaded.device)
 
     def leave(self) -> None:
-        """Move the weights to the host's memory; `drop` goes before."""
-        self.__dict__.pop("arch", None)
+        """Move the weights of a parked engine to the host's memory."""
         self.saes = {layer: sae_on(torch.device("cpu"), sae) for layer, sae in self.saes.items()}
         model_to_host(self.loaded.model, self.loaded.device)
 
-    @torch.inference_mode()
-    def _build(self) -> None:
-        arch, device, config = self.arch, self.loaded.device, self.config
-        like = arch.embed(torch.zeros(1, dtype=torch.int64, device=device)).clone()
-        rotary = RotaryTable(arch, config.padded_prompt + config.token_capacity, like)
-        places = config.prefixes or sum(self.slots)
-        self.prefix = PrefixStore(arch, rotary, places, config.padded_prompt, like)
-        directions = Directions(
-            max(1, sum(self.slots) * config.patch_slots), arch.d_model, like.device
-        )
-        pool = torch.cuda.graph_pool_handle() if self.fast else None
-        self.runners = [
-            Runner(
-                arch,
-                Stack(arch, rotary, self.prefix, config, slots, self.way),
-                directions,
-                config,
-                seed=self.seed,
-                eos=self.loaded.eos_ids,
-                saes=self.saes,
-                pool=pool,
-            )
-            for slots in self.slots
-        ]
+    def close(self) -> None:
+        """Free everything but the model, which is not the engine's, for good."""
+        self.saes = {}
+        self.drop()
+        self.state = Closed()
 
     def run(self, rows: Iterable[Row], on_done: OnDone | None = None) -> list[Generation]:
         """Generate every row; `on_done` is told of each and may return further rows.
@@ -155,7 +122,10 @@ class Engine:
         Raises:
             BadInput: A row does not fit the engine, or two rows have the same key.
             OutOfMemory: The device has no room; fewer slots may do.
+            PitbossError: The engine is closed.
         """
+        if isinstance(self.state, Closed):
+            raise PitbossError("the engine is closed", next="make another one for these rows.")
         flight = Flight(self.loaded, Scheduler(self.slots, self.config.prefixes, gather=_GATHER))
         keys: set[str] = set()
         flight.scheduler.submit(self._checked(rows, keys))
@@ -190,7 +160,7 @@ class Engine:
             finish: What is done with the rows that have ended.
             at_once: What follows from them may take their slots, if nothing else waits.
         """
-        for gang, runner in enumerate(self.runners):
+        for gang, runner in enumerate(self._running().runners):
             ended = flight.collect(gang, runner) if gang in flight.computing else []
             if at_once and not flight.scheduler.waiting:
                 finish(ended)
@@ -200,20 +170,25 @@ class Engine:
 
     def _clear(self, flight: Flight) -> None:
         """Forget the rows that are still in flight."""
-        for gang, runner in enumerate(self.runners):
-            for slot in list(flight.scheduler.seated[gang]):
-                runner.clear(slot)
+        if isinstance(self.state, Running):
+            for gang, runner in enumerate(self.state.runners):
+                for slot in list(flight.scheduler.seated[gang]):
+                    runner.clear(slot)
+
+    def _running(self) -> Running:
+        assert isinstance(self.state, Running)  # `run` asks before every round
+        return self.state
 
     def _resized(self) -> bool:
         """Whether the slots have changed, as the pressure wanted it."""
+        running = isinstance(self.state, Running)
         if self.pressure is None:
-            if self.runners:
-                return False
-            self.build(self.most)
-            return True
-        slots = sum(self.slots) if self.runners else 0
+            if not running:
+                self.build(self.most)
+            return not running
+        slots = sum(self.slots)
         allowed = min(self.pressure(slots), self.most)
-        if self.runners and allowed == slots:
+        if running and allowed == slots:
             return False
         resize(self, allowed, self.pressure)
         return True
@@ -233,18 +208,18 @@ class Engine:
     @torch.inference_mode()
     def _launch(self, flight: Flight, gang: int) -> None:
         """Seat waiting rows in a gang's free slots and start its next step."""
-        admission = flight.admit(gang)
+        running, admission = self._running(), flight.admit(gang)
         if admission.prefill:
-            self.prefix.fill(admission.prefill)
+            running.prefix.fill(admission.prefill)
         for seat in admission.seats:
-            self.runners[gang].seat(seat.slot, seat.row, seat.place)
+            running.runners[gang].seat(seat.slot, seat.row, seat.place)
         if flight.scheduler.seated[gang]:
             flight.computing.add(gang)
-            self.runners[gang].launch()
+            running.runners[gang].launch()
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> OutOfMemory:
         return OutOfMemory(
-            f"the device ran out of memory with {sum(self.slots)} slots: {error}",
+            f"the device ran out of memory with {sum(self.slots) or self.most} slots: {error}",
             where=str(self.loaded.device),
             next="the same rows may fit with fewer slots.",
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pitboss.engine import Engine, EngineConfig, Generation, Row, Sampling
+from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.pressure import Pressure
 from pitboss.errors import BadInput, OutOfMemory
 from pitboss.models.loading import LoadedModel
@@ -206,7 +207,7 @@ def test_running_out_of_memory_is_named_as_such_and_the_engine_survives(
         raise torch.OutOfMemoryError("the device is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(made.prefix, "fill", full)
+        patched.setattr(PrefixStore, "fill", full)
         with pytest.raises(OutOfMemory, match="16 slots"):
             made.run(rows)
     assert {k: g.tokens for k, g in by_key(made.run(rows)).items()} == {

@@ -15,7 +15,8 @@ from pitboss.engine import Engine, Generation, Row, Sampling
 from pitboss.engine.architecture import architecture
 from pitboss.engine.pressure import model_to_device
 from pitboss.engine.runner import Runner
-from pitboss.errors import OutOfMemory
+from pitboss.engine.state import Closed, Parked, Running
+from pitboss.errors import OutOfMemory, PitbossError
 from pitboss.models.loading import LoadedModel
 from tests.engine import test_decode
 from tests.engine.families import random_model, random_prompts
@@ -132,17 +133,18 @@ def test_what_is_given_up_is_really_gone(llama: LoadedModel, prompts: Prompts) -
 
     def pressure(slots: int) -> int:
         if not seen:
-            seen["prefix"] = weakref.ref(made.prefix)
-            seen["runners"] = [weakref.ref(runner) for runner in made.runners]
-            seen["stacks"] = [weakref.ref(runner.stack) for runner in made.runners]
-            seen["fused"] = weakref.ref(made.arch.blocks[0].qkv)
+            assert isinstance(made.state, Running)
+            seen["prefix"] = weakref.ref(made.state.prefix)
+            seen["runners"] = [weakref.ref(runner) for runner in made.state.runners]
+            seen["stacks"] = [weakref.ref(runner.stack) for runner in made.state.runners]
+            seen["fused"] = weakref.ref(made.state.arch.blocks[0].qkv)
             return 0
         if not slots:
             gc.collect()
             moved.append("asked while away")
             gone = [seen["prefix"], seen["fused"], *seen["runners"], *seen["stacks"]]
             assert [ref() for ref in gone] == [None] * len(gone)
-            assert not made.slots and not made.runners
+            assert made.state == Parked() and not made.slots
         return 16
 
     made = engine(llama, pressure=pressure, micro_batches=2)
@@ -169,14 +171,14 @@ def test_weights_that_were_away_are_fused_again_without_a_change(
 
 def full_when(made: Engine, too_many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device has no room for so many slots; as with CUDA, the error comes in the building."""
-    build = Engine._build
+    build = Engine.build
 
-    def limited(self: Engine) -> None:
-        build(self)
-        if sum(self.slots) >= too_many:
+    def limited(self: Engine, slots: int) -> None:
+        build(self, slots)
+        if slots >= too_many:
             raise torch.OutOfMemoryError("the device is full")
 
-    monkeypatch.setattr(Engine, "_build", limited)
+    monkeypatch.setattr(Engine, "build", limited)
 
 
 def test_growth_without_room_is_taken_back(
@@ -208,14 +210,14 @@ def test_return_without_any_room_waits_on(
         return 16
 
     made = engine(llama, pressure=pressure)
-    build = Engine._build
+    build = Engine.build
 
-    def limited(self: Engine) -> None:
+    def limited(self: Engine, slots: int) -> None:
         if full[0]:
             raise torch.OutOfMemoryError("the device is full")
-        build(self)
+        build(self, slots)
 
-    monkeypatch.setattr(Engine, "_build", limited)
+    monkeypatch.setattr(Engine, "build", limited)
     assert_same(followed(rows, made), before)
     assert heard[:5] == [16, 0, 0, 0, 16]
 
@@ -236,7 +238,7 @@ def test_an_engine_that_was_interrupted_while_away_comes_back_at_its_next_run(
     made = engine(llama, pressure=pressure)
     with pytest.raises(KeyboardInterrupt):
         made.run(rows)
-    assert not made.runners
+    assert made.state == Parked()
     assert_same(followed(rows, made), before)
 
 
@@ -253,3 +255,18 @@ def test_running_out_of_memory_in_a_step_is_still_the_callers_business(
         with pytest.raises(OutOfMemory, match="5 slots"):
             made.run(rows_of(prompts, 9))
     assert len(made.run(rows_of(prompts, 9))) == 12 - 3
+
+
+def test_a_closed_engine_holds_nothing_and_runs_nothing(
+    llama: LoadedModel, prompts: Prompts
+) -> None:
+    made = engine(llama)
+    before = made.run(rows_of(prompts, 3))
+    assert isinstance(made.state, Running)
+    runner = weakref.ref(made.state.runners[0])
+    made.close()
+    assert made.state == Closed() and runner() is None and not made.slots
+    with pytest.raises(PitbossError, match="the engine is closed"):
+        made.run(rows_of(prompts, 3))
+    again = by_key(engine(llama).run(rows_of(prompts, 3)))
+    assert {g.key: g.tokens for g in before} == {key: g.tokens for key, g in again.items()}
