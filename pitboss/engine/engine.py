@@ -1,6 +1,6 @@
-"""Rows in, generations out: schedule → run → collect, until no row is left.
+"""Requests in, generations out: schedule → run → collect, until no request is left.
 
-The rows in flight can change in number between two steps: see `pitboss.engine.pressure`.
+Those in flight can change in number between two steps: see `pitboss.engine.pressure`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ import torch
 from pitboss.engine.architecture import architecture
 from pitboss.engine.compiled import way_of
 from pitboss.engine.config import EngineConfig
-from pitboss.engine.flight import Ended, Flight
+from pitboss.engine.in_flight import Ended, InFlight
 from pitboss.engine.patches import check_patch
 from pitboss.engine.pressure import (
     Pressure,
@@ -23,7 +23,7 @@ from pitboss.engine.pressure import (
     resize,
     sae_on,
 )
-from pitboss.engine.row import Generation, Row, check_row
+from pitboss.engine.request import Generation, Request, check_request
 from pitboss.engine.scheduler import Scheduler
 from pitboss.engine.state import Closed, Parked, Running, State
 from pitboss.errors import BadInput, OutOfMemory, PitbossError
@@ -34,11 +34,11 @@ from pitboss.saes.loading import SaeLayer
 # prefill, few enough that the others do not wait.
 _GATHER = 16
 
-OnDone = Callable[[Row, Generation], Iterable[Row]]
+OnDone = Callable[[Request, Generation], Iterable[Request]]
 
 
 class Engine:
-    """Runs rows on one model on one device.
+    """Runs requests on one model on one device.
 
     Args:
         loaded: The model.
@@ -46,11 +46,11 @@ class Engine:
         seed: The study's seed, from which all noise is counted.
         saes: Whole SAEs by layer, needed only by the reconstruct modes.
         pressure: Asked before every step how many of the slots may be used. Does not change
-            results: rows in flight begin again when the number changes.
+            results: requests in flight begin again when the number changes.
 
     Attributes:
         state: Running, parked or closed; what is on the device hangs on it alone.
-        most: Rows in flight that the engine was made for.
+        most: Requests in flight that the engine was made for.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Engine:
 
     @property
     def slots(self) -> list[int]:
-        """Rows in flight of each micro-batch; none while the engine is not running."""
+        """Requests in flight of each micro-batch; none while the engine is not running."""
         return self.state.slots if isinstance(self.state, Running) else []
 
     def build(self, slots: int) -> None:
@@ -112,67 +112,72 @@ class Engine:
         self.drop()
         self.state = Closed()
 
-    def run(self, rows: Iterable[Row], on_done: OnDone | None = None) -> list[Generation]:
-        """Generate every row; `on_done` is told of each and may return further rows.
+    def run(self, requests: Iterable[Request], on_done: OnDone | None = None) -> list[Generation]:
+        """Generate for every request; `on_done` is told of each and may return further ones.
 
         Returns:
             Generations in the order in which they ended (those of `on_done` included), without the
             states that `on_done` was given.
 
         Raises:
-            BadInput: A row does not fit the engine, or two rows have the same key.
+            BadInput: A request does not fit the engine, or two have the same key.
             OutOfMemory: The device has no room; fewer slots may do.
             PitbossError: The engine is closed.
         """
         if isinstance(self.state, Closed):
-            raise PitbossError("the engine is closed", next="make another one for these rows.")
-        flight = Flight(self.loaded, Scheduler(self.slots, self.config.prefixes, gather=_GATHER))
+            raise PitbossError("the engine is closed", next="make another one for these requests.")
+        scheduler = Scheduler(self.slots, self.config.prefixes, gather=_GATHER)
+        in_flight = InFlight(self.loaded, scheduler)
         keys: set[str] = set()
-        flight.scheduler.submit(self._checked(rows, keys))
+        in_flight.scheduler.submit(self._checked(requests, keys))
         done: list[Generation] = []
 
         def finish(ended: list[Ended]) -> None:
-            for row, generation in flight.generations(ended):
+            for request, generation in in_flight.generations(ended):
                 if on_done is not None:
-                    flight.scheduler.submit(self._checked(on_done(row, generation), keys))
+                    following = self._checked(on_done(request, generation), keys)
+                    in_flight.scheduler.submit(following)
                     generation = replace(generation, states=None)  # on_done had them
                 done.append(generation)
 
         try:
             with errors_hold_nothing():
-                while flight.scheduler.busy:
+                while in_flight.scheduler.busy:
                     if self._resized():
-                        flight.restart(self.slots)
-                    self._round(flight, finish, at_once=on_done is not None)
+                        in_flight.restart(self.slots)
+                    self._round(in_flight, finish, at_once=on_done is not None)
         except torch.OutOfMemoryError as error:
             raise self._out_of_memory(error) from error
         finally:
-            self._clear(flight)
+            self._clear(in_flight)
         return done
 
-    def _round(self, flight: Flight, finish: Callable[[list[Ended]], None], at_once: bool) -> None:
-        """One step of every gang.
+    def _round(
+        self, in_flight: InFlight, finish: Callable[[list[Ended]], None], at_once: bool
+    ) -> None:
+        """One step of every micro-batch.
 
         Only here and below are runners, prefixes and weights named: `run`, under which the engine
         waits for memory, must hold nothing that is to be given up.
 
         Args:
-            finish: What is done with the rows that have ended.
+            finish: What is done with the requests that have ended.
             at_once: What follows from them may take their slots, if nothing else waits.
         """
-        for gang, runner in enumerate(self._running().runners):
-            ended = flight.collect(gang, runner) if gang in flight.computing else []
-            if at_once and not flight.scheduler.waiting:
+        for number, runner in enumerate(self._running().runners):
+            computing = number in in_flight.computing
+            ended = in_flight.collect(number, runner) if computing else []
+            if at_once and not in_flight.scheduler.waiting:
                 finish(ended)
                 ended = []
-            self._launch(flight, gang)
+            self._launch(in_flight, number)
             finish(ended)  # while the device computes
 
-    def _clear(self, flight: Flight) -> None:
-        """Forget the rows that are still in flight."""
+    def _clear(self, in_flight: InFlight) -> None:
+        """Forget the requests that are still in flight."""
         if isinstance(self.state, Running):
-            for gang, runner in enumerate(self.state.runners):
-                for slot in list(flight.scheduler.seated[gang]):
+            for number, runner in enumerate(self.state.runners):
+                for slot in in_flight.scheduler.active[number]:
                     runner.clear(slot)
 
     def _running(self) -> Running:
@@ -193,33 +198,34 @@ class Engine:
         resize(self, allowed, self.pressure)
         return True
 
-    def _checked(self, rows: Iterable[Row], keys: set[str]) -> list[Row]:
-        """The rows, if this engine can run them; their keys are added to `keys`."""
-        rows = list(rows)
-        for row in rows:
-            if row.key in keys:
-                raise BadInput("two rows have the same key", where=row.key)
-            keys.add(row.key)
-            check_row(row, self.config)
-            for patch in row.patches:
+    def _checked(self, requests: Iterable[Request], keys: set[str]) -> list[Request]:
+        """The requests, if this engine can run them; their keys are added to `keys`."""
+        requests = list(requests)
+        for request in requests:
+            if request.key in keys:
+                raise BadInput("two requests have the same key", where=request.key)
+            keys.add(request.key)
+            check_request(request, self.config)
+            for patch in request.patches:
                 check_patch(patch, self.blocks, self.d_model, self.saes)
-        return rows
+        return requests
 
     @torch.inference_mode()
-    def _launch(self, flight: Flight, gang: int) -> None:
-        """Seat waiting rows in a gang's free slots and start its next step."""
-        running, admission = self._running(), flight.admit(gang)
+    def _launch(self, in_flight: InFlight, number: int) -> None:
+        """Fill a micro-batch's free slots with waiting requests and start its next step."""
+        running, admission = self._running(), in_flight.admit(number)
+        runner = running.runners[number]
         if admission.prefill:
             running.prefix.fill(admission.prefill)
-        for seat in admission.seats:
-            running.runners[gang].seat(seat.slot, seat.row, seat.place)
-        if flight.scheduler.seated[gang]:
-            flight.computing.add(gang)
-            running.runners[gang].launch()
+        for one in admission.requests:
+            runner.assign(one.slot, one.request, one.prefix_slot)
+        if in_flight.scheduler.active[number]:
+            in_flight.computing.add(number)
+            runner.launch()
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> OutOfMemory:
         return OutOfMemory(
             f"the device ran out of memory with {sum(self.slots) or self.most} slots: {error}",
             where=str(self.loaded.device),
-            next="the same rows may fit with fewer slots.",
+            next="the same requests may fit with fewer slots.",
         )

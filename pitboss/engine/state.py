@@ -22,10 +22,10 @@ class Running:
     """The model is on its device, and with it the memory of some slots.
 
     Args:
-        slots: Rows in flight, over all micro-batches.
+        slots: Requests in flight, over all micro-batches.
 
     Attributes:
-        slots: Rows in flight of each micro-batch.
+        slots: Requests in flight of each micro-batch.
         arch: The view on the model's weights.
         prefix: Keys and values of prompts.
         runners: One a micro-batch.

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from pitboss.engine import EngineConfig, Row, Sampling
+from pitboss.engine import EngineConfig, Request, Sampling
 from pitboss.errors import Incomplete
 from pitboss.experiments.lane import Lane
 from pitboss.saes.loading import Gate
@@ -95,7 +95,7 @@ def _captured(
     """
     one = Sampling(temperature=0, max_new_tokens=1)
     rows = [
-        Row(key, (*lane.loaded.encode(text), *after), key, one, capture=True)
+        Request(key, (*lane.loaded.encode(text), *after), key, one, capture=True)
         for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
     ]
     config = EngineConfig(

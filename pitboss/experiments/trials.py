@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from pitboss.engine import EngineConfig, Generation, Row
+from pitboss.engine import EngineConfig, Generation, Request
 from pitboss.errors import Mismatch
 from pitboss.experiments.arms import Arm, Asked
 from pitboss.experiments.lane import Lane
@@ -70,7 +70,7 @@ def generate(
         saes={layer: lane.sae(layer, gate) for layer in layers} if modes - {"delta"} else None,
     )
     rows = [
-        Row(
+        Request(
             key=key,
             prompt=tokens[arm.prompt.name],
             noise=arm.noise(trial),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from pitboss.engine import EngineConfig, Row
+from pitboss.engine import EngineConfig, Request
 from pitboss.engine import Sampling as EngineSampling
 from pitboss.errors import PitbossError
 from pitboss.experiments.lane import Lane
@@ -107,7 +107,8 @@ def ask_model(
     """
     sampling = EngineSampling(temperature=0, max_new_tokens=settings.max_new_tokens)
     rows = [
-        Row(name, tuple(lane.loaded.encode(text)), name, sampling) for name, text in prompts.items()
+        Request(name, tuple(lane.loaded.encode(text)), name, sampling)
+        for name, text in prompts.items()
     ]
     config = EngineConfig(
         width=lane.width_of("games"),  # every prompt is its own
