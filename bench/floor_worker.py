@@ -17,7 +17,7 @@ import torch
 
 from bench.shapes import load_shape
 from bench.work import patches_of, prompts_of, rows_of, sampled
-from pitboss.engine import Engine, EngineConfig, Generation, Row
+from pitboss.engine import Engine, EngineConfig, Generation, Request
 from pitboss.engine.memory import base_and_slot, fitting_slots, usable_bytes
 from pitboss.floor.locks.claims import Queue, in_turn
 from pitboss.floor.memory.guard import Footprint, Thresholds
@@ -59,12 +59,12 @@ class Chunk:
         part: Path = shared.part(self.key)
         return part if part.exists() else None
 
-    def rows(self, loaded: LoadedModel, new_tokens: int) -> list[Row]:
+    def rows(self, loaded: LoadedModel, new_tokens: int) -> list[Request]:
         """Every run of the chunk; the trials of a prompt have the same noise in all arms."""
         prompts, sampling = prompts_of(loaded, 2, PROMPT_TOKENS), sampled(new_tokens)
         patches = patches_of(loaded, self.features, layer=self.layer, values=2, seed=self.number)
         return [
-            Row(f"{self.key}/{p}/{i}/{t}", prompt, f"{p}/{t}", sampling, (patch,))
+            Request(f"{self.key}/{p}/{i}/{t}", prompt, f"{p}/{t}", sampling, (patch,))
             for p, prompt in enumerate(prompts)
             for i, patch in enumerate(patches)
             for t in range(self.trials)

@@ -18,7 +18,7 @@ from bench.guard import forget_peak, peak
 from bench.responses import ROUNDS, pieces, reasoning_tokens, spread
 from bench.settings import Settings
 from bench.work import TEMPERATURE, TOP_K, TOP_P
-from pitboss.engine import Engine, EngineConfig, Generation, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Request, Sampling
 from pitboss.engine.memory import fitting_slots, usable_bytes
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import render
@@ -52,11 +52,11 @@ class Table:
         self.responses = self.tokens = self.prompt_tokens = 0
         self._numbered = count()
 
-    def opening(self) -> list[Row]:
+    def opening(self) -> list[Request]:
         """The first round of every game."""
         return [self._row(game) for game in self.games.values()]
 
-    def next(self, row: Row, generation: Generation) -> Iterable[Row]:
+    def next(self, row: Request, generation: Generation) -> Iterable[Request]:
         """The following round of the game whose response is in, if there is one."""
         game = self.games[int(row.key.partition("/")[0])]
         self.responses += 1
@@ -79,11 +79,11 @@ class Table:
             game.total = before + self._most
         return game
 
-    def _row(self, game: Game) -> Row:
+    def _row(self, game: Game) -> Request:
         prompt, n = render(PROMPT, game.state), next(self._numbered)
         last = min(reasoning_tokens(spread(n)), self.limit)
         key = f"{game.number}/{len(game.state.rounds) + 1}"
-        return Row(
+        return Request(
             key=key,
             prompt=self._ids(prompt.text),
             noise=key,

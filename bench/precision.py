@@ -24,7 +24,7 @@ from bench.screening import STAND_IN_CHOICES
 from bench.settings import Settings
 from bench.shapes import SHAPES
 from bench.work import TEMPERATURE, TOP_K, TOP_P, prompts_of
-from pitboss.engine import Engine, EngineConfig, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Request, Sampling
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput
 from pitboss.experiments.runtime.choices import choice_tokens
@@ -202,7 +202,7 @@ def _sampled(loaded: LoadedModel, products: Products, work: Work) -> list[Genera
     rows = []
     for i in range(work.rows):
         prompt, patch = work.patch(i)
-        rows.append(Row(f"{i:06}", work.prompts[prompt], f"{i}", sampling, (patch,)))
+        rows.append(Request(f"{i:06}", work.prompts[prompt], f"{i}", sampling, (patch,)))
     return sorted(engine.run(rows), key=lambda generation: generation.key)
 
 

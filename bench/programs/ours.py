@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from bench.programs.base import Answer, Program
-from pitboss.engine import Engine, EngineConfig, Row
+from pitboss.engine import Engine, EngineConfig, Request
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
@@ -23,7 +23,7 @@ class Ours(Program):
         self.width, self.options = width, options
 
     def engine(
-        self, rows: list[Row], saes: dict[int, SaeLayer] | None = None, **options: Any
+        self, rows: list[Request], saes: dict[int, SaeLayer] | None = None, **options: Any
     ) -> Engine:
         """An engine that these rows fit in, their prompts shared."""
         config = EngineConfig(
@@ -34,11 +34,11 @@ class Ours(Program):
         )
         return Engine(self.loaded, config, seed=1, saes=saes)
 
-    def timed(self, rows: list[Row]) -> Callable[[], int]:
+    def timed(self, rows: list[Request]) -> Callable[[], int]:
         engine = self.engine(rows)
         return lambda: sum(len(g.tokens) for g in engine.run(rows))
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         engine = self.engine(rows, self.saes, keep_logits=True)
         found = {}
         for g in engine.run(rows):

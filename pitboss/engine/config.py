@@ -17,14 +17,15 @@ class EngineConfig:
     Attributes:
         width: Rows of every matrix product; part of what determines a result's last bits.
         prompt_capacity: Most tokens of any prompt.
-        token_capacity: Most new tokens of any row; 0 where rows only ever run their first token.
-        slots: Rows in flight; None: `width` in every micro-batch. Does not change results.
+        token_capacity: Most new tokens of any request; 0 where a request only ever runs the last
+            token of its prompt, whose keys are then kept nowhere.
+        slots: Requests in flight; None: `width` in every micro-batch. Does not change results.
         micro_batches: Batches of `width` rows that take turns, so that the host reads the tokens of
             one and fills its slots while the device computes the other; None: 2 on the fast path
             where there are more slots than `width`, else 1. Does not change results.
-        prefixes: How many prompts rows share at a time; None when each has its own.
-        patch_slots: Most patches of any row.
-        capture_layers: Blocks whose output is returned for rows that ask for it.
+        prefixes: How many prompts requests share at a time; None when each has its own.
+        patch_slots: Most patches of any request.
+        capture_layers: Blocks whose output is returned for requests that ask for it.
         keep_logits: Return every step's logits (for analysis and tests).
         precision: "fp8" for matrix products in 8 bits; None for the model's dtype.
         fast: True for compiled layers, own attention kernels and CUDA graphs; False for the plain
@@ -64,7 +65,7 @@ class EngineConfig:
 
     @property
     def shared(self) -> bool:
-        """Whether rows share their prompts, or each slot has a prompt of its own."""
+        """Whether requests share their prompts, or each slot has a prompt of its own."""
         return self.prefixes is not None
 
     @property

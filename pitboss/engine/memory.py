@@ -16,7 +16,7 @@ from pitboss.models.spec import ModelSpec
 # CUDA context, libraries and their workspaces, compiled kernels: measured on H100 and H200.
 CONTEXT = 1_100_000_000
 _MLP_FACTOR = 4  # d_mlp is at most this many times d_model in the families the engine knows
-_CANDIDATES = 64 * 64  # tokens of a row that the sampler looks at one by one, 8 + 8 + 4 bytes each
+_CANDIDATES = 64 * 64  # tokens that the sampler looks at for a row, 8 + 8 + 4 bytes each
 
 
 class Need(NamedTuple):
@@ -46,14 +46,14 @@ def need(
     """Bytes that an engine takes on a CUDA device.
 
     Args:
-        slots: Rows in flight; those of the configuration if None.
+        slots: Requests in flight; those of the configuration if None.
         saes: Bytes of the whole SAEs that stay on the device.
     """
     size = dtype.itemsize
     micro_batches = config.micro_batch_slots(fast=True, slots=slots)
     total, width, d = sum(micro_batches), config.width, spec.d_model
     token = 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * size
-    places = config.prefixes or total
+    prefixes = config.prefixes or total
     capacity = config.padded_prompt
     mlp = _MLP_FACTOR * d
     step = width * size * (spec.vocab_size + 3 * mlp + 8 * d) + width * _CANDIDATES * 20
@@ -61,7 +61,7 @@ def need(
     captured = len(config.capture_layers) * width * d * size * len(micro_batches)
     return Need(
         weights=spec.n_params * (size + (config.precision == "fp8")),
-        prefixes=places * capacity * token,
+        prefixes=prefixes * capacity * token,
         own_tokens=total * config.token_capacity * token,
         buffers=captured + 2 * 4 * d * total * config.patch_slots,
         step=step,

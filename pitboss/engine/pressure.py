@@ -1,9 +1,9 @@
-"""Fewer rows in flight, or none, while others need the device's memory; and back.
+"""Fewer requests in flight, or none, while others need the device's memory; and back.
 
-Between two steps an engine asks how many rows may be in flight. To change their number it drops its
-keys, values and buffers, builds them again for the new number, and begins the rows that were in
-flight from their first token: a row is a function of itself alone, so no result changes. Told that
-none may be, it moves the model to the host and waits.
+Between two steps an engine asks how many requests may be in flight. To change their number it drops
+its keys, values and buffers, builds them again for the new number, and begins the requests that
+were in flight from their first token: a request's result depends on that request alone, so it does
+not change. Told that none may be, it moves the model to the host and waits.
 
 What a frame names cannot be given up. So nothing waits beneath a frame that names memory of the
 device, and no exception keeps such frames.
@@ -24,10 +24,10 @@ from pitboss.saes.loading import SaeLayer
 
 
 class Pressure(Protocol):
-    """Tells an engine how many rows may be in flight."""
+    """Tells an engine how many requests may be in flight."""
 
     def __call__(self, slots: int) -> int:
-        """The most rows that may be in flight now, given that `slots` are; 0: leave the device.
+        """The most requests that may be in flight now, given that `slots` are; 0: leave the device.
 
         An engine that has left the device asks with 0 again and again, so that answer may take its
         time. One that found no memory for what it was allowed asks again with fewer than that.
@@ -40,7 +40,7 @@ class Resizable(Protocol):
     most: int
 
     def build(self, slots: int) -> None:
-        """Take the memory for so many rows in flight, and bring the model back if it is away."""
+        """Take the memory for so many slots, and bring the model back if it is away."""
 
     def drop(self) -> None:
         """Give that memory up."""
@@ -50,9 +50,9 @@ class Resizable(Protocol):
 
 
 def resize(engine: Resizable, slots: int, pressure: Pressure) -> None:
-    """Give an engine so many rows in flight, or as many of them as fit; wait while none may be.
+    """Give an engine so many requests in flight, or as many as fit; wait while none may be.
 
-    What does not fit is tried with half of the rows.
+    What does not fit is tried with half of them.
     """
     engine.drop()
     while True:

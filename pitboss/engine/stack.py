@@ -1,27 +1,26 @@
-"""A model's decoder blocks over a batch of rows, one token each, with their attention."""
+"""A model's decoder blocks over a micro-batch, one token a slot, with their attention."""
 
 from collections.abc import Sequence
 
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention
+from pitboss.engine.attention import Attention, PlainAttention
 from pitboss.engine.compiled import Way, compiled
 from pitboss.engine.config import EngineConfig
 from pitboss.engine.forward import Forward, RotaryTable
-from pitboss.engine.plain_attention import PlainAttention
 from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.tiled_attention import TiledAttention
 
 
 class Stack:
-    """The blocks over `width` rows: attention to prompts' prefixes and to the rows' own tokens.
+    """The blocks over `width` rows: attention to prompts' prefixes and to the slots' own tokens.
 
     The matrix products always have `width` rows, however few slots are in use, because a product's
     rounding may depend on its shape.
 
     Args:
-        slots: Rows that can be in flight, at most the width.
+        slots: Rows that can hold a request, at most the width.
         way: `compiled` with attention kernels of our own (CUDA), `tiled`, or `plain`.
     """
 
@@ -50,16 +49,16 @@ class Stack:
             self._before, self._after = forward.before, forward.after
             self._logits = forward.logits
 
-    def seat(self, places: Sequence[int | None]) -> None:
+    def assign(self, prefix_slots: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        self.attention.seat(places)
+        self.attention.assign(prefix_slots)
 
     def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
-        """Start one token of every row.
+        """Start one token of every slot.
 
         Args:
-            position: int64 [width], place of the token in its text.
-            step: int64 [width], how many tokens the row has run before this one.
+            position: int64 [width], where the token stands in its text.
+            step: int64 [width], how many tokens the slot's request has run before this one.
         """
         self.position = position
         self.attention.begin(position, step)

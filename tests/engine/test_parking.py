@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pitboss.engine import Engine, Row
+from pitboss.engine import Engine, Request
 from pitboss.engine.runner import Runner
 from pitboss.errors import OutOfMemory
 from pitboss.models.loading import LoadedModel
@@ -23,7 +23,7 @@ def without_engine(loaded: LoadedModel) -> int:
     return held()
 
 
-def ended(row: Row, _: object) -> list[Row]:
+def ended(request: Request, _: object) -> list[Request]:
     return []
 
 
@@ -35,16 +35,16 @@ def test_an_engine_that_waits_holds_no_tensor_of_its_own(
     prompts: Prompts,
     prefixes: int | None,
     fast: bool | None,
-    on_done: Callable[..., list[Row]] | None,
+    on_done: Callable[..., list[Request]] | None,
 ) -> None:
     """Away before the first step, after some, twice in a row, and near the end."""
-    rows = sampled(prompts, 30)
+    requests = sampled(prompts, 30)
     settings = {"prefixes": prefixes, "fast": fast, "keep_logits": False, "micro_batches": 2}
     before = without_engine(loaded)
     pressure = Parks(1, 8, 9, 20)
     made = engine(loaded, **settings, pressure=pressure)
     assert held() > before + 100_000
-    assert len(made.run(rows, on_done)) == 30
+    assert len(made.run(requests, on_done)) == 30
     assert pressure.away == [before] * 4
 
 

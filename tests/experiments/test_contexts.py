@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pitboss.engine import EngineConfig, Row, Sampling
+from pitboss.engine import EngineConfig, Request, Sampling
 from pitboss.experiments.runtime import residuals as passes
 from pitboss.experiments.words.contexts import responses, tokenised
 from pitboss.experiments.words.experiment import Words
@@ -57,7 +57,7 @@ def test_states_are_those_of_the_model_and_of_the_engine(whole: Whole) -> None:
     )
     engine = whole.context.engine(config)
     one = Sampling(temperature=0, max_new_tokens=1)
-    [generation] = engine.run([Row("a", tuple(tokens), "a", one, capture=True)])
+    [generation] = engine.run([Request("a", tuple(tokens), "a", one, capture=True)])
     whole.context.forget_engine()
     assert generation.states is not None
     for layer in range(4):  # other shapes of the same products: equal but for rounding

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pitboss.analysis.findings import primary_stops
-from pitboss.engine import Engine, EngineConfig, Row
+from pitboss.engine import Engine, EngineConfig, Request
 from pitboss.errors import Incomplete
 from pitboss.experiments.patching.experiment import DOCUMENTS
 from pitboss.experiments.patching.patches import bank_patch
@@ -68,7 +68,7 @@ def test_a_patch_to_a_features_own_value_changes_no_text(whole: Whole, positions
         for name in settings.prompts:
             for trial in (i % settings.trials, (i + 7) % settings.trials):
                 rows.append(
-                    Row(
+                    Request(
                         key=f"{name}/{trial:03d}/{i}",
                         prompt=tuple(context.loaded.encode(render(name).text)),
                         noise=f"{name}/{trial:03d}",
@@ -163,7 +163,7 @@ def test_reconstructing_with_the_own_value_is_reconstructing_only(few: Few) -> N
         own = bank_patch(bank, i, None, settings)
         for mode in ("reconstruct", "reconstruct_only"):
             patch = replace(own, mode=mode)
-            rows.append(Row(f"{mode}/{i}", prompt, "x", sampling, (patch,)))
+            rows.append(Request(f"{mode}/{i}", prompt, "x", sampling, (patch,)))
     texts = {g.key: g.text for g in engine.run(rows)}
     for i in range(len(bank)):
         assert texts[f"reconstruct/{i}"] == texts[f"reconstruct_only/{i}"]

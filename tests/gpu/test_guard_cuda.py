@@ -1,7 +1,7 @@
 """The memory guard on a real GPU, against a process that takes memory in steps and gives it back.
 
 The tenant is a process of its own. It must never meet an out-of-memory error; the guarded engine
-must shrink, leave the GPU, and come back; and no bit of a row may change.
+must shrink, leave the GPU, and come back; and no bit of a request may change.
 """
 
 import threading
@@ -15,12 +15,12 @@ import torch
 from bench.floor_tenant import STEP, Program
 from bench.shapes import random_llama_8b
 from pitboss.engine import Engine, EngineConfig, Generation, Sampling
-from pitboss.engine.memory import base_and_slot
+from pitboss.engine.memory import CONTEXT, base_and_slot
 from pitboss.engine.pressure import Pressure, release
 from pitboss.floor.memory.guard import Footprint, Thresholds
 from pitboss.floor.memory.watcher import Watcher
 from pitboss.models.loading import LoadedModel
-from tests.gpu.small import rows_of, small
+from tests.gpu.small import requests_of, small
 
 RESERVE = 4 * 10**9
 SAMPLED = Sampling(0.9, 50, 0.9, 20)
@@ -87,12 +87,12 @@ class Answers:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_shrinking_leaving_and_coming_back_change_no_bit(family: str, dtype: torch.dtype) -> None:
-    """With CUDA graphs of every number of slots, and those of one gang and of two."""
+    """With CUDA graphs of every number of slots, and those of one micro-batch and of two."""
     loaded = small(family, dtype)
-    rows = rows_of(loaded, 600, SAMPLED)
-    expected = engine(loaded, None, logits=True).run(rows)
+    requests = requests_of(loaded, 600, SAMPLED)
+    expected = engine(loaded, None, logits=True).run(requests)
     answers = Answers(SLOTS, 130, 40, 0, 3, 256, 0, 200)
-    assert_same(engine(loaded, answers, logits=True).run(rows), expected)
+    assert_same(engine(loaded, answers, logits=True).run(requests), expected)
     assert answers.away
 
 
@@ -100,7 +100,7 @@ def test_an_engine_that_is_away_leaves_nothing_but_the_context(tenant: Program) 
     """By PyTorch's count and by the driver's; and a tenant takes what it left."""
     loaded = random_llama_8b()
     weights = sum(p.nbytes for p in loaded.model.parameters())
-    rows = rows_of(loaded, 300, SAMPLED)
+    requests = requests_of(loaded, 300, SAMPLED)
     seen: dict[str, int] = {"with the model": free()}
 
     def tenants_hour() -> None:
@@ -115,20 +115,21 @@ def test_an_engine_that_is_away_leaves_nothing_but_the_context(tenant: Program) 
     answers = Answers(SLOTS, 0, SLOTS, every=10, meanwhile=tenants_hour)
     made = engine(loaded, answers)
     seen["running"], before = free(), torch.cuda.memory_reserved()
-    made.run(rows)
+    made.run(requests)
     seen["running again"] = free()
     print(f"reserved: {before / 1e9:.2f} GB before, {max(answers.away) / 1e9:.3f} GB while away")
     print(*(f"free, {when}: {bytes / 1e9:.2f} GB" for when, bytes in seen.items()), sep="\n")
     assert before > weights and max(answers.away) < 0.02 * weights
-    assert seen["parked"] - seen["running"] > before - 0.02 * weights
+    # What the driver counts has grown by kernels that were loaded since.
+    assert seen["parked"] - seen["running"] > before - CONTEXT
     assert seen["parked, the tenant gone"] > 0.99 * seen["parked"]
     assert torch.cuda.memory_allocated() < 1.1 * before
 
 
 def test_a_growing_tenant_makes_the_guard_shrink_park_and_return(tenant: Program) -> None:
     loaded = random_llama_8b()
-    rows = rows_of(loaded, 400, SAMPLED)
-    expected = engine(loaded, None).run(rows)
+    requests = requests_of(loaded, 400, SAMPLED)
+    expected = engine(loaded, None).run(requests)
     release(loaded.device)
     said: list[str] = []
     thresholds = Thresholds(RESERVE, STEP, patience_s=0.5, hold_s=6.0, longest_hold_s=60.0)
@@ -160,7 +161,7 @@ def test_a_growing_tenant_makes_the_guard_shrink_park_and_return(tenant: Program
     thread.start()
     end = time.monotonic() + 240
     while not any("return" in sentence for sentence in said) and time.monotonic() < end:
-        assert_same(made.run(rows), expected)  # again and again, until all has happened
+        assert_same(made.run(requests), expected)  # again and again, until all has happened
         assert not trouble, (trouble, said)
     done.set()
     thread.join(60)

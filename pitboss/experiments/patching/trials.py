@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from pitboss.engine import EngineConfig, Generation, Patch, Row
+from pitboss.engine import EngineConfig, Generation, Patch, Request
 from pitboss.errors import Mismatch
 from pitboss.experiments.patching.arms import BASELINE, Arm, Asked, Chunk, arms
 from pitboss.experiments.patching.patches import patches_of
@@ -114,7 +114,7 @@ def _generate(
         saes={layer: context.sae(layer, gate) for layer in layers} if modes - {"delta"} else None,
     )
     rows = [
-        Row(
+        Request(
             key=key,
             prompt=tokens[arm.prompt.name],
             noise=arm.noise(trial),

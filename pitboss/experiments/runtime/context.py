@@ -166,7 +166,7 @@ class ModelContext:
     def forget_engine(self) -> None:
         """Free the last engine's memory, which is mostly keys and values of its slots."""
         if self._engine is not None:
-            self._engine[1].drop()
+            self._engine[1].close()
             self._engine = None
 
     def sae(self, layer: int, gate: Gate, *, keep: bool = True) -> SaeLayer:

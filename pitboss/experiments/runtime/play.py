@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, Generation, Patch, Request, Sampling
 from pitboss.games.prompts import Prompt
 from pitboss.games.reading import Reader, Reading
 from pitboss.games.slot_machine import SlotMachine
@@ -77,12 +77,12 @@ def play(
     patched = patches or {}
     by_row: dict[str, tuple[SlotMachine, Prompt, int]] = {}
 
-    def ask(game: SlotMachine, attempt: int) -> Row:
+    def ask(game: SlotMachine, attempt: int) -> Request:
         prompt = game.prompt()
         decision = f"{len(game.state.rounds) + 1:03d}/{attempt}"
         key = f"{game.key}/{decision}"
         by_row[key] = game, prompt, attempt
-        return Row(
+        return Request(
             key=key,
             prompt=tuple(table.loaded.encode(prompt.text)),
             noise=f"{game.draws}/{decision}",
@@ -92,13 +92,13 @@ def play(
             ends=None if table.full_response else table.reader.watch(prompt.menu),
         )
 
-    def answered(row: Row, generation: Generation) -> list[Row]:
+    def answered(row: Request, generation: Generation) -> list[Request]:
         game, prompt, attempt = by_row.pop(row.key)
         reading = table.reader.read(generation.text, prompt.menu, generation.finish)
         record = _record(game, prompt, attempt, row.noise, generation, reading)
         if generation.states is not None:
             played.states.setdefault(game.key, {})[row.key] = generation.states
-        following: list[Row] = []
+        following: list[Request] = []
         if game.playable(reading):
             rounds_before = len(game.state.rounds)
             game.step(reading)

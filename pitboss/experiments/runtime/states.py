@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from pitboss.engine import EngineConfig, Row, Sampling
+from pitboss.engine import EngineConfig, Request, Sampling
 from pitboss.errors import Incomplete
 from pitboss.experiments.runtime.context import ModelContext
 from pitboss.saes.loading import Gate
@@ -102,7 +102,7 @@ def _captured(
     """
     one = Sampling(temperature=0, max_new_tokens=1)
     rows = [
-        Row(key, (*context.loaded.encode(text), *after), key, one, capture=True)
+        Request(key, (*context.loaded.encode(text), *after), key, one, capture=True)
         for key, text in zip(decisions["key"], decisions["prompt_text"], strict=True)
     ]
     config = EngineConfig(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from pitboss.engine import EngineConfig, Row
+from pitboss.engine import EngineConfig, Request
 from pitboss.engine import Sampling as EngineSampling
 from pitboss.errors import PitbossError
 from pitboss.experiments.runtime.context import ModelContext
@@ -110,7 +110,7 @@ def ask_model(
     sampling = EngineSampling(temperature=0, max_new_tokens=settings.max_new_tokens)
     names = {f"L{layer}/F{feature}": (layer, feature) for layer, feature in asked}
     rows = [
-        Row(name, tuple(context.loaded.encode(asked[feature])), name, sampling)
+        Request(name, tuple(context.loaded.encode(asked[feature])), name, sampling)
         for name, feature in names.items()
     ]
     config = EngineConfig(

@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out: a row, its patches, its generation."""
+"""What goes into the engine and what comes out: a request, its patches, its generation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Patch:
     * `reconstruct`: x ← decode(encode(x) with the feature set to value), as the original study did.
     * `reconstruct_only`: x ← decode(encode(x)), the control of `reconstruct`.
 
-    Delta patches of one row at one layer all read the same x and add up.
+    Delta patches of one request at one layer all read the same x and add up.
 
     Positions: `prompt_last` changes the last prompt token only; `prompt_last_and_generated` that
     token and every generated one, whose keys and values above the block stay changed.
@@ -78,15 +78,16 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class Request:
     """One generation to be made.
 
     Attributes:
-        key: Unique name of the row within its study.
+        key: Unique name of the request within its study.
         prompt: Token ids, the last of which is the first position a patch can touch.
-        noise: Name of the row's noise. Rows with the same noise and the same logits draw the same
-            tokens, so arms that share it are paired.
-        capture: Return the residual stream at the last prompt token (`Engine.capture_layers`).
+        noise: Name of the request's noise. Requests with the same noise and the same logits draw
+            the same tokens, so arms that share it are paired.
+        capture: Return the residual stream at the last prompt token, after the blocks of
+            `EngineConfig.capture_layers`.
         ends: Tells from the text so far that nothing later can change the decision.
     """
 
@@ -101,11 +102,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """What a row produced.
+    """What a request produced.
 
     Attributes:
         tokens: Generated ids, without the end token.
-        finish: `eos` (the model ended), `length` (the token limit), `decided` (`Row.ends`).
+        finish: `eos` (the model ended), `length` (the token limit), `decided` (`Request.ends`).
         states: Residual stream at the last prompt token, float32 [layers, d_model], or None.
         logits: float32 [steps, vocab] when the engine keeps logits, else None.
     """
@@ -118,21 +119,23 @@ class Generation:
     logits: torch.Tensor | None = None
 
 
-def check_row(row: Row, config: EngineConfig) -> None:
-    """Raise BadInput if an engine of this size cannot run the row."""
-    if not 0 < len(row.prompt) <= config.padded_prompt:
+def check_request(request: Request, config: EngineConfig) -> None:
+    """Raise BadInput if an engine of this size cannot run the request."""
+    if not 0 < len(request.prompt) <= config.padded_prompt:
         raise BadInput(
-            f"a prompt has {len(row.prompt)} tokens, the engine holds 1 to {config.padded_prompt}",
-            where=row.key,
+            f"a prompt has {len(request.prompt)} tokens, the engine holds 1 to "
+            f"{config.padded_prompt}",
+            where=request.key,
         )
-    if row.sampling.max_new_tokens > config.token_capacity:
+    if request.sampling.max_new_tokens > config.token_capacity:
         raise BadInput(
-            f"max_new_tokens = {row.sampling.max_new_tokens} exceeds the engine's "
+            f"max_new_tokens = {request.sampling.max_new_tokens} exceeds the engine's "
             f"{config.token_capacity}",
-            where=row.key,
+            where=request.key,
         )
-    if len(row.patches) > config.patch_slots:
+    if len(request.patches) > config.patch_slots:
         raise BadInput(
-            f"{len(row.patches)} patches in a row, the engine has {config.patch_slots} patch slots",
-            where=row.key,
+            f"{len(request.patches)} patches in a request, the engine has {config.patch_slots} "
+            "patch slots",
+            where=request.key,
         )
