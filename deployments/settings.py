@@ -123,6 +123,10 @@ def process_env(place: House, port: int, environ: Mapping[str, str] = os.environ
         LEASES: environ.get(LEASES, LEASES_IN_FILES),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # The UI asks the host that it came from, whatever its name and port are behind a tunnel.
+        "PREFECT_SERVER_UI_API_URL": "/api",
         # A server away for two minutes must not fail a run of days that is about to report its end.
         "PREFECT_CLIENT_MAX_RETRIES": "10",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
