@@ -6,18 +6,15 @@ from pitboss.store.columns import Kind, optional, required
 
 SCREENING = Kind(
     "screening",
-    "One row a feature, prompt and value: the decision of the first token, computed, not sampled.",
+    "One row a feature, prompt and value: the decision of the first token, computed, not sampled. "
+    "Without groups of games value_name is off (0) or most (the largest activation in the screened "
+    "prompts).",
     (
         required("model", pa.string(), "Model id of the catalogue."),
         required("layer", pa.int16(), "Patched block, from 0."),
         required("feature", pa.int32(), "Patched feature."),
         required("prompt", pa.string(), "Name of the prompt in the registry."),
-        required(
-            "value_name",
-            pa.string(),
-            "safe or risky: the mean of these games; off: 0; most: the largest activation in the "
-            "screened prompts.",
-        ),
+        required("value_name", pa.string(), "safe or risky: whose mean the value is."),
         required("value", pa.float32(), "Value the feature is set to."),
         required("own", pa.float32(), "Its own activation at the last prompt token."),
         required(
@@ -46,7 +43,8 @@ SCREENING = Kind(
 
 RANKING = Kind(
     "ranking",
-    "One row a screened feature: its strongest effects on the log odds of stopping.",
+    "One row a screened feature: its strongest effects on the log odds of stopping. Where values are "
+    "off and most, the contrast is off minus most.",
     (
         required("model", pa.string(), "Model id of the catalogue."),
         required("rank", pa.int32(), "Place, from 1."),
@@ -58,8 +56,8 @@ RANKING = Kind(
         optional(
             "contrast",
             pa.float64(),
-            "Log odds under one value minus under the other (safe minus risky, off minus most), "
-            "largest in size over prompts; null unless two values are screened.",
+            "Log odds under the safe minus under the risky value, largest in size over prompts; "
+            "null unless both are screened.",
         ),
         optional("contrast_prompt", pa.string(), "Prompt of that contrast; null without it."),
         required("unchanged", pa.bool_(), "No value changes anything in any prompt."),
