@@ -11,9 +11,9 @@ from tests.gpu.small import FAMILIES, small
 CHOICES = {"bet": [11, 12], "stop": [13]}
 FEATURES = 300
 # How far from float64 a log-probability may be that is computed in float32 throughout: eight units
-# in the last place of a logit near Gemma's cap of 30. For the Gemma 2 of these tests an H200 is 3.1e-6
-# off on the fast path and 3.6e-6 on the plain one (root of the mean square), and 1.3e-5 at most (of
-# 11,520, down to log p = -17); a CPU 1.4e-6 to 2.2e-6, as transformers' own float32 is.
+# in the last place of a logit near Gemma's cap of 30. For the Gemma 2 of these tests an H200 is
+# 3.1e-6 off on the fast path and 3.6e-6 on the plain one (root of the mean square), and 1.3e-5 at
+# most (of 11,520, down to log p = -17); a CPU 1.4e-6 to 2.2e-6, as transformers' own float32 is.
 OFF = 8 * 2.0**-19
 
 
