@@ -43,8 +43,8 @@ SCREENING = Kind(
 
 RANKING = Kind(
     "ranking",
-    "One row a screened feature: its strongest effects on the log odds of stopping. Where its values "
-    "are off and most, the contrast is off minus most.",
+    "One row a screened feature: its strongest effects on the log odds of stopping. Where its "
+    "values are off and most, the contrast is off minus most.",
     (
         required("model", pa.string(), "Model id of the catalogue."),
         required("rank", pa.int32(), "Place, from 1."),
