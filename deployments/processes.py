@@ -52,6 +52,15 @@ class Started(BaseModel):
             return None
         return process if carries(process, token) else None
 
+    def listens(self, token: str, port: int) -> bool:
+        """Whether this process, and not another program's, answers at the port."""
+        try:
+            process = self.process(token)
+            found = process.net_connections("tcp") if process else []
+        except GONE:
+            return False
+        return any(at.status == psutil.CONN_LISTEN and at.laddr.port == port for at in found)
+
 
 def start(
     role: Role, name: str, command: Sequence[str], *, env: dict[str, str], cwd: Path, log: Path

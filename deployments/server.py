@@ -19,13 +19,16 @@ def main() -> int:
     take_turns(PREFECT_API_DATABASE_CONNECTION_URL.value())
     leave_out_the_second_ui()
     settings = get_current_settings().server
-    uvicorn.run(
+    config = uvicorn.Config(
         SameOrigin(create_app(final=True)),
         host=settings.api.host,
         port=settings.api.port,
         timeout_keep_alive=settings.api.keepalive_timeout,
         log_level=settings.logging_level.lower(),
     )
+    # The port is taken before the database is made, which lasts: two servers that are started at
+    # the same time must not both find it free.
+    uvicorn.Server(config).run(sockets=[config.bind_socket()])
     return 0
 
 

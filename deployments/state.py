@@ -28,6 +28,13 @@ class Up(BaseModel):
             for started in self.processes
         )
 
+    def serves(self) -> bool:
+        """Whether our server has the port: another one may have been faster and answer there."""
+        return any(
+            started.role == "server" and started.listens(self.token, self.port)
+            for started in self.processes
+        )
+
 
 def read_state(place: House) -> Up | None:
     """What is recorded as started, or None.

@@ -98,10 +98,11 @@ def start_server(place: House, state: Up, env: dict[str, str], api: Api) -> None
         command = [sys.executable, "-m", "deployments.server"]
         log = place.logs / "server.log"
         remember(place, state, start("server", "server", command, env=env, cwd=place.root, log=log))
-    ready = wait_until(
-        lambda: api.healthy() or not state.alive("server", "server"), seconds=SERVER_PATIENCE
+    wait_until(
+        lambda: (state.serves() and api.healthy()) or not state.alive("server", "server"),
+        seconds=SERVER_PATIENCE,
     )
-    if not ready or not api.healthy():
+    if not state.serves() or not api.healthy():
         raise Incomplete(
             f"The server does not answer.\n{tail(place.logs / 'server.log')}",
             where=str(place.logs / "server.log"),

@@ -1,5 +1,6 @@
 """`up` and `down` with real processes: what is started is stopped, and nothing else."""
 
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ from deployments.floor import FLOOR_FILE, pools, read_floor_file
 from deployments.processes import TOKEN, all_carrying, is_flow_run, stop, wait_until
 from deployments.settings import House, choose_port, process_env
 from deployments.state import Up, only_one, read_state
-from pitboss.errors import BadInput
+from pitboss.errors import BadInput, Incomplete
 from tests.conftest import DATABASE, make_house
 
 CREATE_RUN = """
@@ -96,6 +97,18 @@ def test_up_twice_then_down(
 
     # The run had time to tell the server that it ended; nothing says "Running" for ever.
     assert last_state(place, run_id) == "CRASHED"
+
+
+def test_another_server_that_was_faster_at_the_port_is_not_taken_for_ours(
+    place: House, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up_module, "port_is_free", lambda port: True)  # it was, a moment ago
+    state = Up(token=secrets.token_hex(16), port=server.state.port)
+    env = process_env(place, state.port) | {TOKEN: state.token}
+    assert Api(state.port).healthy()
+    with pytest.raises(Incomplete, match=r"does not answer(.|\n)*Address already in use"):
+        up_module.start_server(place, state, env, Api(state.port))
+    assert not state.serves() and server.state.serves()
 
 
 def last_state(place: House, run_id: str) -> str:
