@@ -1,4 +1,4 @@
-"""The lanes of a floor, and the settings its processes get."""
+"""The pools of a floor, and the settings its processes get."""
 
 import socket
 from pathlib import Path
@@ -11,19 +11,19 @@ from deployments.worker import assert_locked, locked_version
 from pitboss.errors import BadInput
 
 
-def test_without_a_gpu_there_are_two_cpu_lanes() -> None:
-    control, *lanes = pools(read_floor_file(FLOOR_FILE), {})
-    assert (control.name, [lane.name for lane in lanes]) == ("control", ["gpu-0", "gpu-1"])
-    for lane in lanes:
-        assert lane.limit == 1
-        assert lane.env == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+def test_without_a_gpu_there_are_two_cpu_pools() -> None:
+    control, *workers = pools(read_floor_file(FLOOR_FILE), {})
+    assert (control.name, [pool.name for pool in workers]) == ("control", ["gpu-0", "gpu-1"])
+    for pool in workers:
+        assert pool.limit == 1
+        assert pool.env == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
-def test_each_gpu_is_a_lane_that_sees_only_itself() -> None:
-    _, *lanes = pools(read_floor_file(FLOOR_FILE), {0: "H100", 3: "H100"})
-    assert [lane.name for lane in lanes] == ["gpu-0", "gpu-3"]
-    assert lanes[1].env["CUDA_VISIBLE_DEVICES"] == "3"
-    assert lanes[1].env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+def test_each_gpu_is_a_pool_that_sees_only_itself() -> None:
+    _, *workers = pools(read_floor_file(FLOOR_FILE), {0: "H100", 3: "H100"})
+    assert [pool.name for pool in workers] == ["gpu-0", "gpu-3"]
+    assert workers[1].env["CUDA_VISIBLE_DEVICES"] == "3"
+    assert workers[1].env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_a_floor_can_name_its_gpus(tmp_path: Path) -> None:
