@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROFILE ?= laptop
-CODE := pitboss flows tasks deployments tests bench docs/_site
+CODE := pitboss flows tasks deployments training tests bench docs/_site
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint docs bench lab up down faults
@@ -50,7 +50,7 @@ bench: $(STAMP)  ## Measure our speed against the alternatives, in one run on th
 	$(BIN)/python -m bench all $(BENCH)
 
 lab: $(STAMP)  ## Train the tiny models and SAEs of lab/ again
-	$(BIN)/python -m pitboss.lab build
+	$(BIN)/python -m training build
 
 up: $(STAMP)  ## Start server, work pools, workers and deployments; PROFILE=floor with PostgreSQL and Redis
 	@$(BIN)/python -m deployments.up --profile $(PROFILE)

@@ -15,7 +15,7 @@ import torch
 
 from bench.programs.base import Answer
 from bench.reference import scores_like
-from pitboss.engine import Row
+from pitboss.engine import Request
 
 FLOAT32_TOLERANCE = 1e-5
 BFLOAT16_RATIO = 1.5
@@ -25,7 +25,7 @@ SCORE_TOLERANCE = 1e-4
 SCORE_RATIO = 3.0
 
 Answers = Mapping[str, Answer]
-Plain = Callable[[Row, tuple[int, ...]], torch.Tensor]
+Plain = Callable[[Request, tuple[int, ...]], torch.Tensor]
 """A float32 computation of the logits behind a row's tokens."""
 
 
@@ -88,7 +88,7 @@ def compare_float32(ours: Answers, theirs: Answers, known: str | None = None) ->
 
 
 def compare_bfloat16(
-    rows: Sequence[Row], ours: Answers, theirs: Answers, plain: Plain, known: str | None = None
+    rows: Sequence[Request], ours: Answers, theirs: Answers, plain: Plain, known: str | None = None
 ) -> Agreement:
     """Programs that ran in bfloat16, each against float32 on its own tokens, mean over rows."""
     _same_rows(ours, theirs)
@@ -109,7 +109,7 @@ def compare_bfloat16(
     return Agreement(what, len(rows), n, own_error, other_error, same, ok, known)
 
 
-def _off(row: Row, answer: Answer, plain: Plain) -> float:
+def _off(row: Request, answer: Answer, plain: Plain) -> float:
     return _difference(scores_like(answer, plain(row, answer.tokens)), answer.scores)
 
 

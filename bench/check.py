@@ -16,8 +16,8 @@ from bench.reference import float32_copy, reference
 from bench.saes import random_sae
 from bench.settings import Settings
 from bench.work import greedy, rows_of
-from pitboss.engine import Row
-from pitboss.engine.row import Mode
+from pitboss.engine import Request
+from pitboss.engine.request import Mode
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
@@ -80,7 +80,7 @@ def disagree(found: dict[str, Any]) -> bool:
     return any(not one["ok"] and "known" not in one for one in found.values() if "ok" in one)
 
 
-def _rows(loaded: LoadedModel, saes: Saes, mode: Mode | None, settings: Settings) -> list[Row]:
+def _rows(loaded: LoadedModel, saes: Saes, mode: Mode | None, settings: Settings) -> list[Request]:
     layer = next(iter(saes)) if mode == "reconstruct" else None
     return rows_of(
         loaded, ROWS, greedy(TOKENS), prompt_tokens=settings.prompt_tokens, mode=mode, layer=layer
@@ -90,13 +90,13 @@ def _rows(loaded: LoadedModel, saes: Saes, mode: Mode | None, settings: Settings
 def _against_float32(
     loaded: LoadedModel,
     saes: Saes,
-    rows: dict[Mode | None, list[Row]],
+    rows: dict[Mode | None, list[Request]],
     ours: dict[Mode | None, Answers],
     theirs: dict[str, tuple[type[Program], Answers, str | None]],
 ) -> dict[str, Agreement]:
     exact = float32_copy(loaded)
 
-    def plain(row: Row, tokens: tuple[int, ...]) -> torch.Tensor:
+    def plain(row: Request, tokens: tuple[int, ...]) -> torch.Tensor:
         return reference(exact, saes, row, tokens)
 
     return {

@@ -17,7 +17,7 @@ from bench.programs import Ours
 from bench.responses import decided_after, quantile, spread
 from bench.settings import Settings
 from bench.work import patches_of, prompts_of, sampled
-from pitboss.engine import Engine, Row
+from pitboss.engine import Engine, Request
 from pitboss.games.prompts import render
 from pitboss.games.reading import reader
 from pitboss.models.loading import LoadedModel
@@ -75,7 +75,7 @@ class Chunks:
         self.loaded, self.settings = loaded, settings
         self.prompts = prompts_of(loaded, len(SCENES), settings.prompt_tokens)
 
-    def rows(self, chunk: int, *, early: bool) -> list[Row]:
+    def rows(self, chunk: int, *, early: bool) -> list[Request]:
         """Features x prompts x values x trials, a trial's noise shared by all arms."""
         s, made = self.settings, []
         layer = (1 + 7 * chunk) % self.loaded.spec.n_layers
@@ -85,7 +85,7 @@ class Chunks:
                 for trial in range(TRIALS):
                     i = next(numbered)
                     made.append(
-                        Row(
+                        Request(
                             key=f"{chunk}/{i}",
                             prompt=prompt,
                             noise=f"{scene}/{trial:03d}",

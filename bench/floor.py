@@ -27,8 +27,8 @@ def look(devices: Sequence[str]) -> dict[str, Any] | None:
         return None
     from dataclasses import asdict
 
-    from pitboss.floor.survey import survey
-    from pitboss.floor.tables import survey_table
+    from pitboss.floor.memory.survey import survey
+    from pitboss.floor.planning.tables import survey_table
 
     found = survey()
     print(survey_table(found), flush=True)

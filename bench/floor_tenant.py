@@ -62,7 +62,7 @@ class Tenant:
         self._program: Program | None = None
         if worker.device == CPU:
             return
-        from pitboss.floor.watcher import nvml_headroom
+        from pitboss.floor.memory.watcher import nvml_headroom
 
         self._free = nvml_headroom(ready["uuid"])
         self._program = Program(on(worker.device))

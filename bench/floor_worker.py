@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,11 +17,11 @@ import torch
 
 from bench.shapes import load_shape
 from bench.work import patches_of, prompts_of, rows_of, sampled
-from pitboss.engine import Engine, Generation, Row
-from pitboss.engine.memory import CONTEXT, Plan, fitting_slots, need, usable_bytes
-from pitboss.floor.claims import Queue, in_turn
-from pitboss.floor.guard import Footprint, Thresholds
-from pitboss.floor.watcher import Watcher, nvml_headroom
+from pitboss.engine import Engine, EngineConfig, Generation, Request
+from pitboss.engine.memory import base_and_slot, fitting_slots, usable_bytes
+from pitboss.floor.locks.claims import Queue, in_turn
+from pitboss.floor.memory.guard import Footprint, Thresholds
+from pitboss.floor.memory.watcher import Watcher, nvml_headroom
 from pitboss.models.loading import LoadedModel
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class Chunk:
         part: Path = shared.part(self.key)
         return part if part.exists() else None
 
-    def rows(self, loaded: LoadedModel, new_tokens: int) -> list[Row]:
+    def rows(self, loaded: LoadedModel, new_tokens: int) -> list[Request]:
         """Every run of the chunk; the trials of a prompt have the same noise in all arms."""
         prompts, sampling = prompts_of(loaded, 2, PROMPT_TOKENS), sampled(new_tokens)
         patches = patches_of(loaded, self.features, layer=self.layer, values=2, seed=self.number)
         return [
-            Row(f"{self.key}/{p}/{i}/{t}", prompt, f"{p}/{t}", sampling, (patch,))
+            Request(f"{self.key}/{p}/{i}/{t}", prompt, f"{p}/{t}", sampling, (patch,))
             for p, prompt in enumerate(prompts)
             for i, patch in enumerate(patches)
             for t in range(self.trials)
@@ -97,14 +97,17 @@ class Lane:
         self.cuda = torch.cuda.is_available()
         device = torch.device("cuda" if self.cuda else "cpu")
         self.loaded = load_shape(shape, device)
-        self.plan = Plan(
+        self.config = EngineConfig(
             width=width, prompt_capacity=PROMPT_TOKENS, token_capacity=new_tokens, prefixes=2
         )
         most = 2 * width if self.cuda else width
         if self.cuda:
             usable = usable_bytes(device, None, RESERVE)
-            most = min(most, fitting_slots(self.loaded.spec, self.plan, self.loaded.dtype, usable))
-        self.footprint = self._footprint(most)
+            spec, dtype = self.loaded.spec, self.loaded.dtype
+            most = min(most, fitting_slots(spec, self.config, dtype, usable))
+        self.footprint = Footprint(
+            *base_and_slot(self.loaded.spec, self.config, self.loaded.dtype, most)
+        )
         self.fake = home / HELD
         full = self.footprint.bytes(most)
         reserve = RESERVE if self.cuda else full // 10
@@ -122,14 +125,7 @@ class Lane:
             headroom, thresholds, every_s=0.2, say=lambda s: say("guard", said=s)
         )
         self.engine = Engine(
-            self.loaded,
-            seed=1,
-            width=width,
-            prompt_capacity=PROMPT_TOKENS,
-            token_capacity=new_tokens,
-            prefixes=2,
-            slots=most,
-            pressure=self.watcher,
+            self.loaded, replace(self.config, slots=most), seed=1, pressure=self.watcher
         )
         self.watcher.about(most, self.footprint)
         self.watcher.start()
@@ -143,12 +139,6 @@ class Lane:
             step=10**9 if self.cuda else full // 12,
             reserve=reserve,
         )
-
-    def _footprint(self, slots: int) -> Footprint:
-        spec, dtype = self.loaded.spec, self.loaded.dtype
-        one, all_ = (need(spec, self.plan, dtype, n).total for n in (1, slots))
-        slot = (all_ - one) // max(1, slots - 1)
-        return Footprint(base=one - CONTEXT - slot, slot=slot)
 
     def _pretended(self) -> int:
         """Free bytes of a device that a CPU has not: a file says what somebody else holds."""

@@ -18,8 +18,8 @@ from bench.guard import forget_peak, peak
 from bench.responses import ROUNDS, pieces, reasoning_tokens, spread
 from bench.settings import Settings
 from bench.work import TEMPERATURE, TOP_K, TOP_P
-from pitboss.engine import Engine, Generation, Row, Sampling
-from pitboss.engine.memory import Plan, fitting_slots, usable_bytes
+from pitboss.engine import Engine, EngineConfig, Generation, Request, Sampling
+from pitboss.engine.memory import fitting_slots, usable_bytes
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import render
 from pitboss.games.reading import reader
@@ -52,11 +52,11 @@ class Table:
         self.responses = self.tokens = self.prompt_tokens = 0
         self._numbered = count()
 
-    def opening(self) -> list[Row]:
+    def opening(self) -> list[Request]:
         """The first round of every game."""
         return [self._row(game) for game in self.games.values()]
 
-    def next(self, row: Row, generation: Generation) -> Iterable[Row]:
+    def next(self, row: Request, generation: Generation) -> Iterable[Request]:
         """The following round of the game whose response is in, if there is one."""
         game = self.games[int(row.key.partition("/")[0])]
         self.responses += 1
@@ -79,11 +79,11 @@ class Table:
             game.total = before + self._most
         return game
 
-    def _row(self, game: Game) -> Row:
+    def _row(self, game: Game) -> Request:
         prompt, n = render(PROMPT, game.state), next(self._numbered)
         last = min(reasoning_tokens(spread(n)), self.limit)
         key = f"{game.number}/{len(game.state.rounds) + 1}"
-        return Row(
+        return Request(
             key=key,
             prompt=self._ids(prompt.text),
             noise=key,
@@ -119,18 +119,10 @@ def _ends(menu: Any, last: int) -> Callable[[str], bool]:
 def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
     """Play `settings.games` games and project all 3,200; the last ones' emptying slots count."""
     limit = min(LIMIT, loaded.spec.max_positions - PROMPT_CAPACITY)
-    width, gangs, slots = seats(loaded, settings, limit)
+    config = config_of(loaded, settings, limit)
+    slots = sum(config.micro_batch_slots(fast=True))
     forget_peak(loaded.device)
-    engine = Engine(
-        loaded,
-        seed=1,
-        width=width,
-        slots=slots,
-        prompt_capacity=PROMPT_CAPACITY,
-        token_capacity=limit,
-        prefixes=None,
-        **settings.engine | {"gangs": gangs},
-    )
+    engine = Engine(loaded, config, seed=1)
     warm = Table(loaded, slots, 8, rounds=1)
     engine.run(warm.opening(), warm.next)
     table = Table(loaded, settings.games, limit, settings.rounds)
@@ -146,8 +138,8 @@ def games(loaded: LoadedModel, settings: Settings) -> dict[str, Any]:
         "mean_prompt_tokens": rounded(table.prompt_tokens / table.responses),
         "mean_response_tokens": rounded(table.tokens / table.responses),
         "token_limit": limit,
-        "width": width,
-        "gangs": gangs,
+        "width": config.width,
+        "micro_batches": config.micro_batches,
         "slots": slots,
         "seconds": rounded(seconds),
         "tokens_per_second": rounded(table.tokens / seconds),
@@ -163,18 +155,22 @@ def projected_minutes(responses_per_second: float) -> float:
     return GAMES * ROUNDS / responses_per_second / 60
 
 
-def seats(loaded: LoadedModel, settings: Settings, limit: int) -> tuple[int, int, int]:
-    """Width, gangs and slots: as many rows as the memory holds, and no wider than they need.
+def config_of(loaded: LoadedModel, settings: Settings, limit: int) -> EngineConfig:
+    """An engine of as many rows as the memory holds, and no wider than they need.
 
-    Padding costs time, and two gangs that take turns let the host read while the device computes.
+    Padding costs time, and two batches that take turns let the host read while the device computes.
     """
     cuda = loaded.device.type == "cuda"
-    gangs = settings.engine.get("gangs", 2 if cuda else 1)
+    batches = settings.engine.get("micro_batches", 2 if cuda else 1)
+    config = EngineConfig(
+        width=settings.width,
+        prompt_capacity=PROMPT_CAPACITY,
+        token_capacity=limit,
+        **settings.engine | {"micro_batches": batches},
+    )
     slots = settings.slots
     if slots is None and cuda:
-        plan = Plan(settings.width, PROMPT_CAPACITY, limit, gangs=gangs)
-        room = usable_bytes(loaded.device, None)
-        fit = fitting_slots(loaded.spec, plan, loaded.dtype, room)
+        fit = fitting_slots(loaded.spec, config, loaded.dtype, usable_bytes(loaded.device, None))
         slots = fit // 64 * 64 or fit
-    slots = min(slots or gangs * settings.width, settings.games)
-    return min(settings.width, -(-slots // gangs // 32) * 32), gangs, slots
+    slots = min(slots or batches * settings.width, settings.games)
+    return replace(config, slots=slots, width=min(settings.width, -(-slots // batches // 32) * 32))

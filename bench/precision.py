@@ -24,10 +24,10 @@ from bench.screening import STAND_IN_CHOICES
 from bench.settings import Settings
 from bench.shapes import SHAPES
 from bench.work import TEMPERATURE, TOP_K, TOP_P, prompts_of
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Request, Sampling
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput
-from pitboss.experiments.choices import choice_tokens
+from pitboss.experiments.runtime.choices import choice_tokens
 from pitboss.games.prompts import Prompt, render
 from pitboss.games.reading import reader
 from pitboss.models.loading import LoadedModel
@@ -188,9 +188,7 @@ def _sampled(loaded: LoadedModel, products: Products, work: Work) -> list[Genera
         # The benchmark's models never end; a study's response does.
         end: Any = loaded.tokenizer.eos_token_id
         loaded = replace(loaded, eos_ids=frozenset({end}))
-    engine = Engine(
-        loaded,
-        seed=1,
+    config = EngineConfig(
         width=_WIDTH,
         prompt_capacity=max(map(len, work.prompts)),
         token_capacity=work.new_tokens,
@@ -199,11 +197,12 @@ def _sampled(loaded: LoadedModel, products: Products, work: Work) -> list[Genera
         precision=products,
         fast=False,
     )
+    engine = Engine(loaded, config, seed=1)
     sampling = Sampling(TEMPERATURE, TOP_K, TOP_P, work.new_tokens)
     rows = []
     for i in range(work.rows):
         prompt, patch = work.patch(i)
-        rows.append(Row(f"{i:06}", work.prompts[prompt], f"{i}", sampling, (patch,)))
+        rows.append(Request(f"{i:06}", work.prompts[prompt], f"{i}", sampling, (patch,)))
     return sorted(engine.run(rows), key=lambda generation: generation.key)
 
 

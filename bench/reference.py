@@ -8,14 +8,14 @@ from dataclasses import replace
 import torch
 
 from bench.programs.base import Answer
-from pitboss.engine import Patch, Row
+from pitboss.engine import Patch, Request
 from pitboss.models.hooks import blocks
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
 
 def reference(
-    loaded: LoadedModel, saes: dict[int, SaeLayer], row: Row, tokens: tuple[int, ...]
+    loaded: LoadedModel, saes: dict[int, SaeLayer], row: Request, tokens: tuple[int, ...]
 ) -> torch.Tensor:
     """Logits of the steps that produced `tokens`, float32 [steps, vocab] on the CPU.
 
@@ -30,7 +30,7 @@ def reference(
 
 
 @contextmanager
-def _changed(loaded: LoadedModel, saes: dict[int, SaeLayer], row: Row) -> Iterator[None]:
+def _changed(loaded: LoadedModel, saes: dict[int, SaeLayer], row: Request) -> Iterator[None]:
     """Every forward pass changes the row's positions from the last prompt token on."""
     if not row.patches:
         yield

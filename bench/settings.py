@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--commit", help="what to record where the tree was copied without its repository")
     add("--threads", type=int, help="of the CPU (default: torch's own choice)")
     add("--width", type=int, help="rows of the engine's matrix products")
-    add("--gangs", type=int, help="the engine's batches that take turns")
+    add("--micro-batches", type=int, help="the engine's batches that take turns")
     add("--eager", action="store_true", help="the engine's plain path, without compilation")
     add("--rows", type=int, help="decode: rows of our run (default: 4 x width)")
     add("--prompt-tokens", type=int, default=150)
@@ -83,8 +83,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
     quick, full = (512, 2048) if cuda else (256, 512)
     width = args.width or (quick if args.quick else full)
     engine: dict[str, Any] = {}
-    if args.gangs:
-        engine["gangs"] = args.gangs
+    if args.micro_batches:
+        engine["micro_batches"] = args.micro_batches
     if args.eager:
         engine["fast"] = False
     sizes: dict[str, Any] = {

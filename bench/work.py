@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from pitboss.engine import Patch, Row, Sampling
-from pitboss.engine.row import Mode
+from pitboss.engine import Patch, Request, Sampling
+from pitboss.engine.request import Mode
 from pitboss.models.loading import LoadedModel
 
 TEMPERATURE, TOP_K, TOP_P = 0.7, 50, 0.9
@@ -74,16 +74,16 @@ def rows_of(
     prompts: int = 2,
     mode: Mode | None = "delta",
     layer: int | None = None,
-) -> list[Row]:
+) -> list[Request]:
     """n rows over `prompts` prompts in turn, each with its own patch (mode None: without)."""
     texts = prompts_of(loaded, prompts, prompt_tokens)
     patches = [] if mode is None else patches_of(loaded, n, layer=layer, mode=mode)
     return [
-        Row(f"{i}", texts[i % prompts], f"{i}", sampling, tuple(patches[i : i + 1]))
+        Request(f"{i}", texts[i % prompts], f"{i}", sampling, tuple(patches[i : i + 1]))
         for i in range(n)
     ]
 
 
-def greedily(rows: list[Row], new_tokens: int) -> list[Row]:
+def greedily(rows: list[Request], new_tokens: int) -> list[Request]:
     """The same rows with greedy sampling."""
     return [replace(row, sampling=greedy(new_tokens)) for row in rows]

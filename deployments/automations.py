@@ -11,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import PauseWorkPool, ResumeWorkPool
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from pitboss.floor.headroom import AUTOMATIC, LOW, RESTORED
+from pitboss.floor.memory.headroom import AUTOMATIC, LOW, RESTORED
 
 COMPARED = {"description", "tags", "trigger", "actions"}
 

@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 
 from deployments.settings import HOST, House, port_is_free
 from pitboss.errors import BadInput
+from pitboss.store.files import replace_bytes
 
 NAME = "secrets.env"
 USER = "pitboss"
@@ -46,7 +47,7 @@ def keep_secrets(place: House) -> dict[str, str]:
     """
     path = secrets_file(place)
     if not path.exists():
-        _write(path, _new())
+        replace_bytes(path, _new().encode())
     return read_secrets(path)
 
 
@@ -103,15 +104,3 @@ def _free(ports: range) -> int:
         if port_is_free(port):
             return port
     raise BadInput(f"No free port from {ports[0]} to {ports[-1]} on {HOST}.")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write for the owner's eyes from the first byte on, in one step."""
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -2,8 +2,8 @@
 
 Prefect ignores unknown keys in its file, so a typo such as `concurency_limit` deploys without a
 word. Here every key must be known. An entry whose pool is `{{ $PITBOSS_LANE }}` stands for one
-deployment on each lane of the floor; `deploy --all` gets a copy of the file in which these are
-written out, so the number of GPUs appears in one place only, the floor.
+deployment on each GPU's pool, and one that names `{{ $PITBOSS_FLOW }}` for one of each kind of
+experiment: the number of GPUs appears in one place only, the floor, and so do the experiments.
 """
 
 import copy
@@ -11,7 +11,9 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from inspect import cleandoc
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from deployments.floor import CONTROL, Pool, this_floor
 from deployments.settings import ROOT
 from pitboss.errors import BadInput, PitbossError
+from pitboss.experiments.registry import settings_types
 
 FILE = ROOT / "prefect.yaml"
-LANE = "PITBOSS_LANE"
+LANE, FLOW, ABOUT = "PITBOSS_LANE", "PITBOSS_FLOW", "PITBOSS_ABOUT"
 PLACEHOLDER = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 
 
@@ -67,23 +70,25 @@ class Deployment(_Strict):
 
 
 class PrefectYaml(_Strict):
-    """The whole file. `definitions` is ours: Prefect has no such key and ignores it."""
+    """The whole file, written out."""
 
     name: str
-    definitions: dict[str, Any] = {}
     pull: list[dict[str, dict[str, str]]]
     deployments: list[Deployment] = Field(min_length=1)
 
 
-def read(path: Path = FILE) -> tuple[PrefectYaml, dict[str, Any]]:
-    """The checked file and the raw mapping it came from.
+def read(
+    lanes: Sequence[str], env: Mapping[str, str], path: Path = FILE
+) -> tuple[PrefectYaml, dict[str, Any]]:
+    """The file written out and checked, and the mapping that it is then.
 
     Raises:
-        BadInput: The file is missing, is no YAML, or has an unknown, missing or impossible entry.
+        BadInput: The file is missing, is no YAML, needs a variable that is not set, or has an
+            unknown, missing or impossible entry.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
-        return PrefectYaml.model_validate(raw), raw
+        written = expand(yaml.safe_load(path.read_text()), lanes, env)
+        return PrefectYaml.model_validate(written), written
     except FileNotFoundError:
         raise BadInput("prefect.yaml is missing.", where=str(path)) from None
     except yaml.YAMLError as error:
@@ -118,7 +123,7 @@ def load_flow(entrypoint: str) -> Any:
 
 
 def expand(raw: dict[str, Any], lanes: Sequence[str], env: Mapping[str, str]) -> dict[str, Any]:
-    """The mapping with every `{{ $NAME }}` replaced and lane entries written out for each lane.
+    """The mapping with every `{{ $NAME }}` replaced; entries for pools and experiments written out.
 
     Prefect itself drops a placeholder whose variable is unset, without an error.
 
@@ -126,20 +131,24 @@ def expand(raw: dict[str, Any], lanes: Sequence[str], env: Mapping[str, str]) ->
         BadInput: A variable is not set.
     """
     document = copy.deepcopy(raw)
-    document.pop("definitions", None)
-    entries = document.pop("deployments")
-    written = _replace(document, env)
+    entries = document.pop("deployments", [])
+    written: dict[str, Any] = _replace(document, env)
     written["deployments"] = [
         _replace(entry, {**env, **extra}) for entry in entries for extra in _variants(entry, lanes)
     ]
     return written
 
 
-def _variants(entry: dict[str, Any], lanes: Sequence[str]) -> Iterator[dict[str, str]]:
-    if LANE in PLACEHOLDER.findall(entry["work_pool"]["name"]):
-        yield from ({LANE: lane} for lane in lanes)
-    else:
-        yield {}
+def _variants(entry: Any, lanes: Sequence[str]) -> list[dict[str, str]]:
+    """What an entry's placeholders stand for, one mapping a deployment."""
+    used = set(PLACEHOLDER.findall(str(entry)))
+    on_lanes = [{LANE: lane} for lane in lanes] if LANE in used else [{}]
+    of_flows = [
+        {FLOW: settings.flow, ABOUT: cleandoc(settings.__doc__ or "").split("\n\n")[0]}
+        for settings in settings_types().values()
+    ]
+    flows = of_flows if FLOW in used else [{}]
+    return [{**flow, **lane} for flow, lane in product(flows, on_lanes)]
 
 
 def _replace(value: Any, env: Mapping[str, str]) -> Any:
@@ -175,11 +184,10 @@ def check(path: Path, floor: Sequence[Pool], env: Mapping[str, str]) -> dict[str
         The written-out file: one entry for each deployment.
 
     Raises:
-        BadInput: See `read` and `expand`; an unknown pool; a name used twice.
+        BadInput: See `read`; an unknown pool; a name used twice.
     """
-    _, raw = read(path)
     pools = {pool.name for pool in floor}
-    document = expand(raw, [name for name in sorted(pools) if name != CONTROL], env)
+    _, document = read([name for name in sorted(pools) if name != CONTROL], env, path)
     for written in document["deployments"]:
         if written["work_pool"]["name"] not in pools:
             raise BadInput(
@@ -192,7 +200,7 @@ def check(path: Path, floor: Sequence[Pool], env: Mapping[str, str]) -> dict[str
     return document
 
 
-def check_flows(path: Path) -> None:
+def check_flows(document: dict[str, Any]) -> None:
     """Whether every entrypoint is a flow, and has the parameters the file gives it.
 
     Imports all flows, which takes seconds, so this belongs to `make test`; `deploy` imports them
@@ -202,9 +210,9 @@ def check_flows(path: Path) -> None:
         BadInput: See `load_flow`; a parameter the flow does not have; a flow with another name than
             its function.
     """
-    for entry in read(path)[0].deployments:
+    for entry in PrefectYaml.model_validate(document).deployments:
         flow = load_flow(entry.entrypoint)
-        where = f"{entry.entrypoint} in {path.name}"
+        where = f"{entry.entrypoint} in {FILE.name}"
         if flow.name != entry.entrypoint.split(":")[1]:
             raise BadInput(f"The flow is named {flow.name!r}, not as its function.", where=where)
         known = flow.parameters.properties
@@ -221,7 +229,7 @@ def main() -> int:
     """`python -m deployments.prefect_yaml`: check the file and list its deployments."""
     try:
         document = check(FILE, this_floor(), {**os.environ, "PITBOSS_ROOT": str(ROOT)})
-        check_flows(FILE)
+        check_flows(document)
     except PitbossError as error:
         print(error, file=sys.stderr)
         return 1

@@ -42,7 +42,8 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from deployments.floor import this_floor
 from deployments.settings import house
 from pitboss.errors import PitbossError
-from pitboss.floor.lock import KernelLock, lock_path
+from pitboss.experiments.registry import settings_types
+from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
 from tasks.lane import lock_name
 
 GRACE_SECONDS = 60.0
@@ -51,11 +52,7 @@ PENDING_FACTOR = 2
 EVERY_SECONDS = 15.0
 MAX_RUNS = 5
 # Flows that hold a lock while they run (see tasks.study.begin). Others are none of our business.
-HOLDING = (
-    *("campaign", "games", "features", "pathway", "screening", "patching", "words"),
-    "persistent",
-    "confirmation",
-)
+HOLDING = ("campaign", *(settings.flow for settings in settings_types().values()))
 LOOKED_AT = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 

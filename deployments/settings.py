@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pitboss.errors import BadInput
+from pitboss.folders import ROOT, house_folder, results_folder
 
-ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 FIRST_PORT = 4200
 PORTS_TRIED = 100
@@ -94,9 +94,7 @@ class House:
 
 def house(environ: Mapping[str, str] = os.environ) -> House:
     """The house of this checkout, moved by PITBOSS_HOME and PITBOSS_RESULTS."""
-    home = Path(environ.get("PITBOSS_HOME") or ROOT / ".pitboss")
-    results = Path(environ.get("PITBOSS_RESULTS") or ROOT / "results")
-    return House(ROOT, home.expanduser().resolve(), results.expanduser().resolve())
+    return House(ROOT, house_folder(environ), results_folder(environ))
 
 
 def api_url(port: int) -> str:

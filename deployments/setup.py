@@ -67,7 +67,8 @@ def main() -> int:
     try:
         floor, names = this_floor(), asked.steps or list(STEPS)
         if "deployments" in names:
-            prefect_yaml.check_flows(prefect_yaml.FILE)
+            document = prefect_yaml.check(prefect_yaml.FILE, floor, os.environ)
+            prefect_yaml.check_flows(document)
         if asked.when_told:
             sys.stdin.readline()
         wait_for_server()

@@ -1,7 +1,6 @@
 """The record of what `make up` started, in `.pitboss/up.json`."""
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from deployments.processes import Started
 from deployments.settings import House
 from pitboss.errors import BadInput
+from pitboss.store.files import replace_bytes
 
 
 class Up(BaseModel):
@@ -57,9 +57,7 @@ def read_state(place: House) -> Up | None:
 
 def write_state(place: House, state: Up) -> None:
     """Replace the record in one step, so that a crash leaves the old or the new one."""
-    temporary = place.state_file.with_suffix(".tmp")
-    temporary.write_text(state.model_dump_json(indent=2))
-    os.replace(temporary, place.state_file)
+    replace_bytes(place.state_file, state.model_dump_json(indent=2).encode())
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from deployments.profiles import redis as redis_here
 from deployments.profiles.programs import refuse_root
 from deployments.settings import House, choose_port, house
 from pitboss.errors import BadInput, PitbossError
+from pitboss.store.files import replace_bytes
 
 SERVER_ENV, CLIENT_ENV = "server.env", "client.env"
 TARGET = "pitboss.target"
@@ -141,11 +142,11 @@ def write(place: House, out: Path) -> list[Path]:
     secrets = keep_secrets(place)
     variables = environments(FLOOR, place, _port(folder / SERVER_ENV))
     for name, env in ((SERVER_ENV, variables.server), (CLIENT_ENV, variables.client)):
-        _write(folder / name, environment_text(env), 0o600)
+        replace_bytes(folder / name, environment_text(env).encode())
     out.mkdir(parents=True, exist_ok=True)
     texts = units(place, secrets, folder)
     for name, text in texts.items():
-        _write(out / name, text, 0o644)
+        replace_bytes(out / name, text.encode(), mode=0o644)
     return [out / name for name in texts]
 
 
@@ -157,14 +158,6 @@ def _port(written: Path) -> int:
             if name == "PREFECT_SERVER_API_PORT":
                 return int(value.strip('"'))
     return choose_port()
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        file.write(text)
-    os.replace(temporary, path)
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError, create_model
 
 from flows.parameters import StudyPath, SurveyPath, run_name
 from pitboss.errors import BadInput
-from pitboss.floor.approval import keep, reasons_to_ask_again
-from pitboss.floor.decision import Asked, Decision, check_answers
+from pitboss.floor.planning.approval import keep, reasons_to_ask_again
+from pitboss.floor.planning.decision import Asked, Decision, check_answers
 from pitboss.report.approval import answered, form_text
 from tasks.artifacts import show_markdown
 from tasks.floor import look, question, remembered

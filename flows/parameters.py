@@ -8,29 +8,31 @@ from prefect import runtime
 from pydantic import Field
 
 from pitboss.errors import BadInput, PitbossError
+from pitboss.studies.model import Study
 from tasks.study import read_study
 
 # Prefect's form takes types and limits from here, and explanations from each flow's docstring.
 StudyPath = Annotated[str, Field(pattern=r"^\w[\w./-]*\.yaml$")]
 SurveyPath = Annotated[str | None, Field(pattern=r"^\w[\w./-]*\.yaml$")]
+ExperimentName = Annotated[str | None, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 ModelAlias = Annotated[str | None, Field(pattern=r"^\w+$")]
 Shard = Annotated[int, Field(ge=0)]
 Shards = Annotated[int, Field(ge=1)]
 
 
 def chosen(wanted: str | None, known: Sequence[str], where: str) -> list[str]:
-    """The models a run is for.
+    """The models or experiments that a run is for.
 
     Raises:
-        BadInput: The study does not name that model for this experiment.
+        BadInput: There is no such one.
     """
     if wanted is None:
         return list(known)
     if wanted not in known:
         raise BadInput(
-            f"The study has no model {wanted!r} in {where}.",
-            where="parameter model",
-            next=f"Use one of {', '.join(known)}, or leave it empty for all.",
+            f"There is no {wanted!r} among {where}: {', '.join(known)}.",
+            where="parameters of the run",
+            next="Use one of these, or leave it empty for all.",
         )
     return [wanted]
 
@@ -45,7 +47,7 @@ def named(flow: str, parameters: Mapping[str, Any], pool: str) -> str:
     """`patching demo llama L0-3 1/2 on gpu-0`: flow, study, model, layers, share and lane."""
     path = str(parameters.get("study", ""))
     words = [flow, os.path.splitext(os.path.basename(path))[0]]
-    words += _about(flow, path, parameters.get("model"))
+    words += _about(flow, path, parameters.get("experiment"), parameters.get("model"))
     if int(parameters.get("shards") or 1) > 1:
         words.append(f"{int(parameters['shard']) + 1}/{parameters['shards']}")
     if pool:
@@ -53,19 +55,35 @@ def named(flow: str, parameters: Mapping[str, Any], pool: str) -> str:
     return " ".join(word for word in words if word)
 
 
-def _about(flow: str, path: str, model: str | None) -> list[str]:
-    """Models and layers of a run, as far as its study says; a bad study is the flow's business."""
+def _about(flow: str, path: str, experiment: str | None, model: str | None) -> list[str]:
+    """Experiment, models and layers of a run, as far as its study says.
+
+    A bad study is the flow's business.
+    """
     try:
         study = read_study(path)
     except (PitbossError, OSError):
-        return [model or ""]
-    section = study.patching if flow == "confirmation" else getattr(study, flow, None)
-    if section is None:
+        return [experiment or "", model or ""]
+    alike = [name for name, each in study.experiments.items() if each.flow == flow]
+    if not alike:
         return []
-    models = [model] if model else getattr(section, "models", None) or [section.model]
-    of_features = flow in ("screening", "patching", "confirmation", "persistent")
-    layers = getattr(study.features if of_features else section, "layers", [])
-    return ["+".join(models), f"L{ranges(layers)}" if layers else ""]
+    name = experiment if experiment in alike else alike[0]
+    models = [model] if model else study.aliases_of(name)
+    layers = _layers(study, name)
+    return [
+        name if len(alike) > 1 else "",
+        "+".join(models),
+        f"L{ranges(layers)}" if layers else "",
+    ]
+
+
+def _layers(study: Study, experiment: str) -> list[int]:
+    """The layers that an experiment is about: its own, or those of what it reads first."""
+    settings = study.experiments[experiment]
+    if layers := getattr(settings, "layers", None):
+        return list(layers)
+    first = next(settings.references(), None)
+    return _layers(study, first.name) if first else []
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -1,11 +1,10 @@
-"""A campaign's parts: which flow runs on which pool, and what has to be finished before.
+"""A campaign's parts: which flow runs on which pool, and what has to be finished before."""
 
-A simple placement: the pools are those of the study's floor section.
-"""
-
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from pitboss.floor.planning.pool_assignment import assign
 from pitboss.studies.model import Study
 
 
@@ -15,16 +14,18 @@ class Part:
 
     Attributes:
         name: Readable and unique within the campaign.
+        experiment: The study's name of the experiment.
         flow: Flow to run.
         pool: Work pool, which is also the deployment's name.
         parameters: The run's parameters, the study excepted.
         needs: Names of the parts that must be complete before.
         after: Names of the parts that must have ended before, well or badly.
-        elastic: Shares its work with the other elastic parts of the same flow, each on its pool:
-            they join and leave as their pools allow, and one that completes has seen all finished.
+        elastic: Shares its work with the other parts of the same experiment, each on its pool: they
+            join and leave as their pools allow, and one that completes has seen all finished.
     """
 
     name: str
+    experiment: str
     flow: str
     pool: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -37,92 +38,52 @@ class Part:
         return f"{self.flow}/{self.pool}"
 
 
-def until_patching(study: Study) -> list[Part]:
-    """Games of every model, the pathway beside them, features after the games, then patching.
+def parts_of(study: Study, workers: Sequence[str]) -> list[Part]:
+    """Every experiment on every one of its models, each behind all that it reads.
 
-    Each lane of patching joins when nothing else is left to run on its pool. Where patching
-    confirms what a screening finds, it needs the screening first.
+    A part that shares its work joins when nothing else is left to run on its pool that comes before
+    it in the study: whoever shares can wait, whoever is alone holds others up.
+
+    Args:
+        workers: Names of the work pools that have a worker.
+
+    Raises:
+        BadInput: There is no worker, or none on a pool that the study names.
     """
-    floor = study.floor
-    games = [
-        Part(f"games {alias}", "games", floor.games[alias], {"model": alias})
-        for alias in study.games.models
-    ]
-    features = [
-        Part(
-            f"features {alias}",
-            "features",
-            floor.features[alias],
-            {"model": alias},
-            needs=(f"games {alias}",),
-        )
-        for alias in study.features.models
-    ]
-    pathway = Part("pathway", "pathway", floor.pathway)
-    screening = [_screening(study)] if study.patching.screen else []
-    others = [*games, pathway, *features, *screening]
-    needed = f"features {study.patching.model}" if not screening else "screening"
-    patching = [
-        Part(
-            f"patching {shard + 1}/{len(floor.patching)}",
-            "patching",
-            pool,
-            {"shard": shard, "shards": len(floor.patching)},
-            needs=(needed,),
-            after=tuple(part.name for part in others if part.pool == pool),
-            elastic=True,
-        )
-        for shard, pool in enumerate(floor.patching)
-    ]
-    return [*others, *patching]
+    pools = assign(study, workers)
+    made: list[Part] = []
+    for name in study.in_order():
+        for model in study.aliases_of(name):
+            made += _of_model(study, name, model, pools[name, model], made)
+    return made
 
 
-def after_effects(study: Study) -> list[Part]:
-    """The causal features asked again, their words, whole games under their patches, and a
-    screening that patching does not wait for.
-    """
-    words = Part("words", "words", study.floor.words)
-    parts = [*_confirmation(study), words, *_persistent(study)]
-    if study.screening is None or study.patching.screen:
-        return parts
-    return [*parts, replace(_screening(study), needs=())]
-
-
-def _confirmation(study: Study) -> list[Part]:
-    """The lanes that share what is asked again, if the study confirms what it found."""
-    if study.patching.confirmation is None:
-        return []
-    pools = study.floor.patching
+def _of_model(
+    study: Study, name: str, model: str, pools: Sequence[str], before: Sequence[Part]
+) -> list[Part]:
+    settings, models = study.experiments[name], study.aliases_of(name)
+    needs = tuple(part.name for part in before if _feeds(study, part, name, model))
+    label = f"{name} {model}" if len(models) > 1 else name
+    if not settings.elastic:
+        parameters = {"experiment": name, "model": model}
+        return [Part(label, name, settings.flow, pools[0], parameters, needs)]
     return [
         Part(
-            f"confirmation {shard + 1}/{len(pools)}",
-            "confirmation",
+            f"{label} {shard + 1}/{len(pools)}",
+            name,
+            settings.flow,
             pool,
-            {"shard": shard, "shards": len(pools)},
+            {"experiment": name, "model": model, "shard": shard, "shards": len(pools)},
+            needs,
+            after=tuple(p.name for p in before if p.pool == pool and not p.elastic),
             elastic=True,
         )
         for shard, pool in enumerate(pools)
     ]
 
 
-def _persistent(study: Study) -> list[Part]:
-    """The lanes that share the games under patches that stay, if the study has any."""
-    if study.persistent is None:
-        return []
-    pools = study.floor.persistent or study.floor.patching
-    return [
-        Part(
-            f"persistent {shard + 1}/{len(pools)}",
-            "persistent",
-            pool,
-            {"shard": shard, "shards": len(pools)},
-            elastic=True,
-        )
-        for shard, pool in enumerate(pools)
-    ]
-
-
-def _screening(study: Study) -> Part:
-    assert study.screening is not None  # patching.screen needs the section
-    pool = study.floor.screening or study.floor.patching[0]
-    return Part("screening", "screening", pool, needs=(f"features {study.screening.model}",))
+def _feeds(study: Study, part: Part, name: str, model: str) -> bool:
+    """Whether an experiment on a model reads what a part makes: of the same model, where it can."""
+    if part.experiment not in study.reads(name):
+        return False
+    return part.parameters["model"] == model or model not in study.aliases_of(part.experiment)

@@ -5,7 +5,7 @@ from prefect import flow
 from flows.parameters import StudyPath, run_name
 from tasks.page import make_report
 from tasks.policies import FLOW
-from tasks.study import read_study
+from tasks.study import open_plan, read_study
 
 
 @flow(name="report", flow_run_name=run_name, **FLOW)
@@ -19,4 +19,4 @@ def report(study: StudyPath = "studies/demo.yaml") -> None:
         study: A study file of the repository, such as studies/demo.yaml or studies/plan.yaml. It
             fixes everything that results depend on.
     """
-    make_report(read_study(study))
+    make_report(open_plan(read_study(study)))

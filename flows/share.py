@@ -1,60 +1,61 @@
-"""How the lanes of one experiment share its chunks: each takes what nobody works on."""
+"""How the workers of one experiment share its units: each takes what nobody works on."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from prefect import State, Task, runtime
+from prefect import State, runtime
 from prefect.logging import get_run_logger
 
-from pitboss.experiments.units import Unit
-from pitboss.floor.claims import Queue
-from pitboss.store import Store
-from pitboss.studies.model import Study
+from pitboss.experiments.runtime.experiment import Experiment
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.unit import Unit
+from pitboss.floor.locks.claims import Queue
 from tasks.artifacts import Progress
 from tasks.lane import asked, left
-from tasks.model import DoesNotFit
-from tasks.patch import left_to_others
+from tasks.model import DoesNotFit, left_to_others
+from tasks.parts import task_of
 from tasks.policies import is_out_of_memory, unless_stored
 
 
 def share(
-    chunk: Task[..., Any],
-    settings: Study,
-    store: Store,
+    plan: Plan,
+    experiment: Experiment[Any],
     work: Sequence[Unit],
     bar: Progress,
-    finished: Callable[[Study, Unit], None] | None = None,
+    finished: Callable[[Unit], None],
 ) -> State[Any] | None:
-    """Carry out chunks until all are finished, by whomever, or until this lane is asked to leave.
+    """Carry out units until all are finished, by whomever, or until this run is asked to leave.
+
+    A run of an experiment that is not elastic does not leave when its pool is paused: nobody else
+    would go on with it.
 
     Args:
-        chunk: The task that carries out one unit.
-        work: All units, in the order in which this lane would take them.
-        bar: Follows the finished units of all lanes.
-        finished: Called after each unit that this lane finished.
+        work: All units, in the order in which this run would take them.
+        bar: Follows the finished units of all workers.
+        finished: Called after each unit that this run finished.
 
     Returns:
-        The state in which a lane that was asked to leave ends; None when all units are finished.
+        The state in which a run that was asked to leave ends; None when all units are finished.
 
     Raises:
-        DoesNotFit: Some units fit here at no number of rows, and nobody else finished them.
+        DoesNotFit: Some units fit here at no number of requests, and nobody else finished them.
     """
-    queue = Queue(store, work, run=str(runtime.flow_run.id), stop=asked.to_leave)
+    stop = asked.to_leave if experiment.settings.elastic else str
+    queue = Queue(plan.store, work, run=str(runtime.flow_run.id), stop=stop)
     while claim := queue.take():
-        bar.reach(len(work) - len(queue.left))
+        bar.reach(len(work) - len(queue.left), note=claim.unit.slug)
         try:
             with claim:
-                unless_stored(chunk, settings, store, claim.unit)
+                unless_stored(task_of(claim.unit), plan, claim.unit)
         except DoesNotFit as error:
-            get_run_logger().error("Chunk %s is left to other lanes: %s", claim.unit.slug, error)
+            get_run_logger().error("%s is left to other workers: %s", claim.unit.slug, error)
             queue.give_up(claim.unit)
             continue
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            continue  # taken again, here with fewer rows at once or by another lane
-        if finished is not None:
-            finished(settings, claim.unit)
+            continue  # taken again, here with fewer requests at once or by another worker
+        finished(claim.unit)
     if queue.stopped:
         return left(queue.stopped, len(queue.left))
     left_to_others(queue.given_up)

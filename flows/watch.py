@@ -11,10 +11,9 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from flows.parameters import SurveyPath
-from pitboss.floor.folder import HISTORY
-from pitboss.floor.headroom import LOW, RESTORED, Limits, Standing, Step, step
-from pitboss.floor.history import remember
-from pitboss.floor.limits import read_limits
+from pitboss.floor.memory.headroom import LOW, RESTORED, Limits, Standing, Step, read_limits, step
+from pitboss.floor.memory.history import FILE as HISTORY
+from pitboss.floor.memory.history import remember
 from tasks.floor import floor_folder, look, show_floor
 from tasks.policies import FLOW
 from tasks.pools import (

@@ -18,7 +18,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from pitboss.api.tables import duration
+from pitboss.formats import duration
 from pitboss.report.canvas import markdown_image
 from pitboss.report.tables import artifact_rows
 from pitboss.store import Store

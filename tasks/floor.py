@@ -9,25 +9,26 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 
-from pitboss.floor.approval import fingerprint, require
-from pitboss.floor.decision import FOLDER, Asked
-from pitboss.floor.estimates import study_work
-from pitboss.floor.folder import HISTORY, PILOTS
-from pitboss.floor.folder import floor_folder as folder_of_the_floor
-from pitboss.floor.gpus import Survey
-from pitboss.floor.headroom import Limits, Standing
-from pitboss.floor.history import growths, recall
-from pitboss.floor.limits import limits_of, write_limits
-from pitboss.floor.offers import offers_of
-from pitboss.floor.options import propose
-from pitboss.floor.pilots import read_pilots
-from pitboss.floor.seats import seated
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey import survey as ask_driver
-from pitboss.floor.survey_file import read_survey
+from pitboss.experiments.registry import plan_of
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.headroom import Limits, Standing, write_limits
+from pitboss.floor.memory.history import FILE as HISTORY
+from pitboss.floor.memory.history import growths, recall
+from pitboss.floor.memory.survey import survey as ask_driver
+from pitboss.floor.memory.survey_file import read_survey
+from pitboss.floor.planning.approval import fingerprint, limits_of, require
+from pitboss.floor.planning.decision import FOLDER, Asked
+from pitboss.floor.planning.estimates import study_work
+from pitboss.floor.planning.options import propose
+from pitboss.floor.planning.pilots import FILE as PILOTS
+from pitboss.floor.planning.pilots import read_pilots
+from pitboss.floor.planning.pool_assignment import seated
+from pitboss.floor.planning.stated import read_stated
+from pitboss.floor.planning.tables import survey_table
+from pitboss.folders import floor_folder as folder_of_the_floor
+from pitboss.formats import gb
 from pitboss.report.canvas import markdown_image
-from pitboss.report.floor import floor_rows, gb, room_picture
-from pitboss.report.tables import markdown_table
+from pitboss.report.floor import room_picture
 from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import never_fails, show_markdown
@@ -38,7 +39,6 @@ FLOORS = "studies/floors/"
 ARTIFACT = "floor"
 VERSIONS_KEPT = 48
 SHOWN = timedelta(days=2)
-NVML = "nvml"
 
 
 def look(path: str | None) -> Survey:
@@ -54,7 +54,7 @@ def look(path: str | None) -> Survey:
 
 def look_again(before: Survey) -> Survey:
     """The floor now, from where an earlier survey was taken from."""
-    return look(None if before.source == NVML else before.source)
+    return look(None if before.live else before.source)
 
 
 def floor_folder() -> Path:
@@ -81,24 +81,15 @@ def question(
         reasons: Why it is asked again.
 
     Raises:
-        BadInput: The study's patching fits on no GPU of this floor, now or later.
+        BadInput: What the study spreads over GPUs, or needs for it, fits on none of this floor.
     """
     folder = floor_folder()
     stated = None if figures is None else read_stated(inside(figures, "figures", FLOORS))
     kinds = {gpu.name for gpu in survey.gpus}
-    work = study_work(study, kinds, read_pilots(folder / PILOTS), stated)
-    growth = growths(survey, folder / HISTORY) if survey.source == NVML else None
-    proposal = propose(survey, work, growth)
-    asked = Asked(
-        study=fingerprint(store),
-        job=work.patching.name,
-        survey=survey,
-        offers=offers_of(proposal),
-        recommended=proposal.recommended,
-        why=proposal.reason,
-        notes=proposal.notes,
-        reasons=tuple(reasons),
-    )
+    asks = [each for experiment in plan_of(study, None) for each in experiment.workload()]
+    work = study_work(study, asks, kinds, read_pilots(folder / PILOTS), stated)
+    growth = growths(survey, folder / HISTORY) if survey.live else None
+    asked = Asked(fingerprint(store), propose(survey, work, growth), tuple(reasons))
     store.write_json(f"{FOLDER}/asked/{run}-{number}.json", asked.as_json())
     return asked
 
@@ -125,9 +116,9 @@ def approved(study: Study) -> Study:
         return study
     decision = require(open_results(study), look_again)
     write_limits(floor_folder(), limits_of(decision))
-    seats = seated(study, decision)
-    print(f"Approved on {decision.decided_at}: {seats.floor.model_dump(exclude={'approval'})}")
-    return seats
+    placed = seated(study, decision)
+    print(f"Approved on {decision.decided_at}: {placed.floor.pools}")
+    return placed
 
 
 def show_floor(
@@ -142,27 +133,27 @@ def show_floor(
     Args:
         limits: By GPU.
     """
-    more: dict[int, dict[str, object]] = {
-        index: {"may grow by": f"{gb(size)} GB" if size else ""}
-        for index, size in growths(survey, history).items()
-    }
     state = {lane.gpu: _state(lane, standings.get(lane.pool, Standing.OPEN)) for lane in seen}
-    for index, cells in more.items():
-        cells["pool"] = state.get(index, "none")
-        its = limits[index]
-        cells["closes, opens at"] = f"{gb(its.low)}, {gb(its.restored)} GB"
+    more = {
+        gpu: {
+            "pool": state.get(gpu, "none"),
+            "closes, opens at": f"{gb(its.low)}, {gb(its.restored)}",
+        }
+        for gpu, its in limits.items()
+    }
+    table = survey_table(survey, growths(survey, history), more)
     png = room_picture(_room_over_time(survey, history), _limits_shown(limits, state))
     shown = f"{survey.host}, {survey.taken}, source {survey.source}"
     text = "\n\n".join(
         [
             f"## The floor: {shown}",
-            markdown_table(floor_rows(survey, more)),
+            table,
             markdown_image(png, "room by GPU over time"),
             "A pool is paused when its GPU has less room than the first of these, and opened again "
             f"from the second on. History: `floor/{history.name}` in the house's folder.",
         ]
     )
-    print(markdown_table(floor_rows(survey, more)))
+    print(table)
     show_markdown(ARTIFACT, text, "The floor's state")
     forget_versions(ARTIFACT, VERSIONS_KEPT)
 
@@ -190,7 +181,7 @@ def _room_over_time(survey: Survey, history: Path) -> list[tuple[datetime, dict[
     rooms: dict[datetime, dict[int, int]] = {}
     for sighting in recall(history, datetime.now(UTC) - SHOWN):
         if sighting.gpu in totals:
-            others = sum(sighting.held.values()) if survey.source == NVML else sighting.used
+            others = sum(sighting.held.values()) if survey.live else sighting.used
             room = totals[sighting.gpu] - others
             rooms.setdefault(sighting.taken, {})[sighting.gpu] = room
     return sorted(rooms.items())

@@ -26,8 +26,8 @@ from prefect.settings import (
 from prefect.states import Cancelled
 
 from pitboss.errors import OutOfMemory
-from pitboss.floor.folder import house_folder
-from pitboss.floor.lock import Busy, GpuLock, KernelLock, lock_path
+from pitboss.floor.locks.kernel_lock import Busy, KernelLock, lock_path
+from pitboss.folders import house_folder
 
 CONTROL = "control"
 # Shorter than the reconciler's grace: a run that waits for the lock is not taken for a dead one.
@@ -74,7 +74,7 @@ def hold_lane() -> None:
     pool, run = pool_name(), str(runtime.flow_run.id or "")
     if not pool:
         return
-    lock = GpuLock(state_folder(), lock_name(pool, run))
+    lock = KernelLock(lock_path(state_folder(), lock_name(pool, run)))
     if lock.path in _held:
         return
     lock.acquire(run, patience=LOCK_PATIENCE)

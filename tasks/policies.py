@@ -115,12 +115,11 @@ def _wait(task: Task[..., Any], delays: list[float]) -> None:
 
 
 def content_path(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """The cache key of a task with the parameters `study` and `unit`: a path that a person can
-    read.
+    """The cache key of a task with the parameters `plan` and `unit`: a path that a person can read.
 
     Neither the run nor the number of slots is part of it: they do not change a byte of the result.
     """
-    return _content_key(parameters["study"], parameters["unit"])
+    return _content_key(parameters["plan"].study, parameters["unit"])
 
 
 def _content_key(study: Any, unit: Unit) -> str:
@@ -186,9 +185,7 @@ PART: PartOptions = {
 FLOW: FlowOptions = {"persist_result": False, "cache_result_in_memory": False, "log_prints": True}
 
 
-def unless_stored(
-    part: Task[..., dict[str, Any]], study: Any, store: Store, unit: Unit
-) -> dict[str, Any]:
+def unless_stored(part: Task[[Any, Any], dict[str, Any]], plan: Any, unit: Unit) -> dict[str, Any]:
     """Run a part's task, or let Prefect show it as `Cached` if its part is in the store.
 
     A cached reference to a part that is gone or damaged is not believed: the store is the truth.
@@ -200,10 +197,10 @@ def unless_stored(
         BadInput: Prefect's stored reference names another serializer than JSON.
     """
     end_if_asked()
-    refuse_unless_json(_content_key(study, unit))
-    gone = unit.ref(store) is None
+    refuse_unless_json(_content_key(plan.study, unit))
+    gone = unit.ref(plan.store) is None
     try:
-        return part.with_options(refresh_cache=gone)(study, unit)
+        return part.with_options(refresh_cache=gone)(plan, unit)
     except GivenUp:
         end_if_asked()
         raise

@@ -1,7 +1,5 @@
 """The GPUs' work pools as the watch sees them: are they paused, and what is said about them."""
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +9,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.events import emit_event
 from prefect.exceptions import ObjectNotFound
 
-from pitboss.errors import BadInput
-from pitboss.floor.changes import room_for_us
-from pitboss.floor.gpus import Survey
-from pitboss.floor.headroom import AUTOMATIC, Limits, Standing, Step
-from pitboss.report.floor import gb
-from pitboss.store.documents import json_bytes
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.headroom import AUTOMATIC, Limits, Standing, Step
+from pitboss.floor.planning.pool_assignment import pool_of
+from pitboss.formats import gb
+from pitboss.store.documents import read_value, replace_json
 
 STANDINGS = "watch.json"
 
@@ -41,10 +38,10 @@ def lanes(client: SyncPrefectClient, survey: Survey) -> list[Lane]:
     found = []
     for gpu in survey.gpus:
         try:
-            pool = client.read_work_pool(f"gpu-{gpu.index}")
+            pool = client.read_work_pool(pool_of(gpu.index))
         except ObjectNotFound:
             continue  # not one of the GPUs that floor.toml names
-        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, room_for_us(gpu, survey)))
+        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, survey.room(gpu)))
     return found
 
 
@@ -60,14 +57,14 @@ def announce_headroom(lane: Lane, taken: Step, limits: Limits) -> None:
             AUTOMATIC: "yes" if taken.automatic else "no",
         },
         payload={
-            "room_gb": gb(lane.room),
-            "low_gb": gb(limits.low),
-            "restored_gb": gb(limits.restored),
+            "room_gb": round(lane.room / 1e9, 1),
+            "low_gb": round(limits.low / 1e9, 1),
+            "restored_gb": round(limits.restored / 1e9, 1),
         },
     )
     print(
-        f"{taken.event}: others leave {gb(lane.room)} GB on GPU {lane.gpu} "
-        f"(limits {gb(limits.low)} and {gb(limits.restored)} GB)"
+        f"{taken.event}: others leave {gb(lane.room)} on GPU {lane.gpu} "
+        f"(limits {gb(limits.low)} and {gb(limits.restored)})"
         + ("" if taken.automatic else f"; {lane.pool} stays as a person left it")
     )
 
@@ -92,22 +89,15 @@ def read_standings(folder: Path) -> dict[str, Standing]:
     Raises:
         BadInput: The file is damaged.
     """
-    path = folder / STANDINGS
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {pool: Standing(standing) for pool, standing in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError) as error:
-        raise BadInput(
-            f"What the watch remembers cannot be read: {error}",
-            where=str(path),
-            next="Remove the file, and resume by hand the pools that it had paused.",
-        ) from error
+    return read_value(
+        folder / STANDINGS,
+        dict[str, Standing],
+        {},
+        what="standings of the watch",
+        next_step="Remove the file, and resume by hand the pools that it had paused.",
+    )
 
 
 def write_standings(folder: Path, standings: Mapping[str, Standing]) -> None:
     """Replace the file in one step."""
-    temporary = (folder / STANDINGS).with_suffix(".tmp")
-    temporary.write_bytes(json_bytes({name: str(value) for name, value in standings.items()}))
-    os.replace(temporary, folder / STANDINGS)
+    replace_json(folder / STANDINGS, {name: str(value) for name, value in standings.items()})

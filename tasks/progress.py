@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pitboss.api.status import Status, status_of
 from pitboss.api.steps import Step
-from pitboss.api.tables import duration
+from pitboss.formats import duration
 from pitboss.report.tables import markdown_table
 from pitboss.studies.model import Study
 from tasks.artifacts import artifact_key, never_fails, send_progress
@@ -62,14 +62,14 @@ def status_markdown(status: Status) -> str:
     ]
     lanes = [
         {
-            "lane": lane.lane,
-            "at": lane.experiment,
-            "parts": lane.parts,
-            "rows": f"{lane.rows:,}",
-            "rows/s": "" if lane.rate is None else f"{lane.rate:,.3g}",
-            "last part": f"{duration(lane.quiet)} ago",
+            "worker": worker.worker,
+            "at": worker.experiment,
+            "parts": worker.parts,
+            "rows": f"{worker.rows:,}",
+            "rows/s": "" if worker.rate is None else f"{worker.rate:,.3g}",
+            "last part": f"{duration(worker.quiet)} ago",
         }
-        for lane in status.lanes
+        for worker in status.workers
     ]
     head = f"Study {status.study}: {status.state}, {status.share:.0%}. {left}".strip()
     tables = [markdown_table(rows) for rows in (steps, lanes) if rows]

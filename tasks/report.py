@@ -3,24 +3,23 @@
 from prefect import task
 
 from pitboss.experiments import summary
+from pitboss.experiments.runtime.plan import Plan
 from pitboss.report.summary import SUMMARY, summary_rows
 from pitboss.report.tables import markdown_table
-from pitboss.studies.model import Study
 from tasks.artifacts import show_markdown
 from tasks.policies import STEP
-from tasks.study import open_results
 
 
 @task(name="summary", **STEP)
-def summarise(study: Study) -> None:
+def summarise(plan: Plan) -> None:
     """Compare expected with actual counts and write summary.json and the final files.
 
     Raises:
         Incomplete: A count differs; the summary is written and shown all the same.
     """
-    store = open_results(study)
+    store = plan.store
     try:
-        summary.write(study, store)
+        summary.write(plan)
     finally:
         if (store.path / SUMMARY).is_file():
             found = store.read_json(SUMMARY)
@@ -30,4 +29,6 @@ def summarise(study: Study) -> None:
                 [markdown_table(summary_rows(found)), *notes, f"\nFiles: `{store.path}`"]
             )
             print(text)
-            show_markdown(f"{study.name}-summary", text, f"What study {study.name} left behind")
+            show_markdown(
+                f"{plan.study.name}-summary", text, f"What study {plan.study.name} left behind"
+            )

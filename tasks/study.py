@@ -2,37 +2,28 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from prefect import task
 
 from pitboss.errors import BadInput
-from pitboss.experiments.checks import preflight
-from pitboss.experiments.declaration import FILE as DECLARATION
-from pitboss.experiments.declaration import as_markdown, declare
-from pitboss.experiments.study import open_store
+from pitboss.experiments.announce import ANNOUNCEMENT, announce, write_announcement
+from pitboss.experiments.preflight import preflight
+from pitboss.experiments.registry import load_study, plan_of
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.study import open_store
+from pitboss.folders import results_folder
 from pitboss.store import Store
-from pitboss.studies.announce import announce
-from pitboss.studies.loading import load_study
 from pitboss.studies.model import Study
 from tasks.artifacts import show_markdown
 from tasks.lane import hold_lane
 from tasks.policies import STEP
 
 ROOT = Path(__file__).resolve().parent.parent
-ANNOUNCEMENT = "announcement.md"
-
-
-class Opened(NamedTuple):
-    """A study that may be worked on, and the folder its results go to."""
-
-    study: Study
-    store: Store
 
 
 def results_root() -> Path:
     """Where studies are stored: `results` in the repository, or PITBOSS_RESULTS."""
-    return Path(os.environ.get("PITBOSS_RESULTS") or ROOT / "results")
+    return results_folder()
 
 
 def read_study(path: str) -> Study:
@@ -72,28 +63,44 @@ def open_results(study: Study) -> Store:
     return open_store(study, results_root())
 
 
+def open_plan(study: Study) -> Plan:
+    """The study's experiments, bound to its folder of results.
+
+    Raises:
+        Mismatch: The folder was made with other settings; names the first one.
+    """
+    return plan_of(study, open_results(study), secrets=os.environ)
+
+
 @task(name="check and announce", **STEP)
-def check_and_announce(study: Study) -> None:
-    """Refuse what cannot work, then say and store what will run and what will be tested."""
-    preflight(study, results_root())
-    declared = declare(study)
-    text = f"{announce(study).as_markdown()}\n{as_markdown(declared)}"
+def check_and_announce(plan: Plan, *, again: bool) -> None:
+    """Refuse what cannot work, then say and store what will run and what will be tested.
+
+    Args:
+        again: Whether to say it although it has been said of the same settings.
+    """
+    preflight(plan, results_root())
+    announced = announce(plan)
+    path = plan.store.path / ANNOUNCEMENT
+    if not again and path.is_file() and announced.fingerprint in path.read_text("utf-8"):
+        return
+    text = write_announcement(plan, announced)
     print(text)
-    store = open_results(study)
-    store.write_json(DECLARATION, declared)
-    store.write_bytes(ANNOUNCEMENT, text.encode())
-    show_markdown(f"{study.name}-announcement", text, f"What study {study.name} runs")
+    show_markdown(f"{plan.study.name}-announcement", text, f"What study {plan.study.name} runs")
 
 
-def begin(path: str) -> Opened:
+def begin(path: str, *, again: bool = False) -> Plan:
     """What every flow does first.
+
+    Args:
+        again: Announce the study although that was done, as a campaign does.
 
     Raises:
         BadInput: The study cannot be carried out; nothing has started.
-        Busy: Another living process is at work on this lane.
+        Busy: Another living process is at work on this pool.
         Mismatch: The results folder was made with other settings.
     """
     hold_lane()
-    study = read_study(path)
-    check_and_announce(study)
-    return Opened(study, open_results(study))
+    plan = open_plan(read_study(path))
+    check_and_announce(plan, again=again)
+    return plan

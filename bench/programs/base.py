@@ -6,8 +6,8 @@ from typing import ClassVar, NamedTuple
 
 import torch
 
-from pitboss.engine import Row
-from pitboss.engine.row import Mode
+from pitboss.engine import Request
+from pitboss.engine.request import Mode
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
@@ -51,11 +51,11 @@ class Program(ABC):
         self.loaded, self.saes = loaded, saes
 
     @abstractmethod
-    def timed(self, rows: list[Row]) -> Callable[[], int]:
+    def timed(self, rows: list[Request]) -> Callable[[], int]:
         """A function that generates these rows as one batch and returns how many tokens it made."""
 
     @abstractmethod
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         """Every row generated greedily, by key; all rows have prompts of the same length."""
 
     def differs(self) -> str | None:

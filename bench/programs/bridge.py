@@ -9,7 +9,7 @@ import torch
 
 from bench.programs.base import Answer, Program, Unavailable
 from bench.programs.hooks import RowPatches
-from pitboss.engine import Row
+from pitboss.engine import Request
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
@@ -35,7 +35,7 @@ class Bridge(Program):
             dtype=loaded.dtype,
         )
 
-    def timed(self, rows: list[Row]) -> Callable[[], int]:
+    def timed(self, rows: list[Request]) -> Callable[[], int]:
         call = self._call(rows)
 
         def run() -> int:
@@ -44,13 +44,13 @@ class Bridge(Program):
 
         return run
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         made = self._call(rows, output_logits=True)()
         logits = torch.stack(list(made.logits), dim=1).float().cpu()
         tokens = made.sequences[:, len(rows[0].prompt) :].tolist()
         return {row.key: Answer(tuple(tokens[i]), logits[i]) for i, row in enumerate(rows)}
 
-    def _call(self, rows: list[Row], **more: Any) -> Callable[[], Any]:
+    def _call(self, rows: list[Request], **more: Any) -> Callable[[], Any]:
         patches = RowPatches(rows, self.loaded.device)
         ids = torch.tensor([row.prompt for row in rows], device=self.loaded.device)
         s = rows[0].sampling

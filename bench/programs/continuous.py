@@ -16,8 +16,8 @@ from transformers import GenerationConfig
 
 from bench.programs.base import Answer, Program, Unavailable
 from bench.programs.generate import sampling_options
-from pitboss.engine import Row
-from pitboss.engine.row import Mode
+from pitboss.engine import Request
+from pitboss.engine.request import Mode
 
 # On a GPU it sizes its cache by the free memory; on a CPU that would be the host's, and filling
 # it takes longer than the run. Of the sizes tried with the shipped models, this was the fastest.
@@ -35,10 +35,10 @@ class ContinuousBatching(Program):
     own_batches = True
     note = "It cannot patch row by row and runs unpatched, which is in its favour."
 
-    def timed(self, rows: list[Row]) -> Callable[[], int]:
+    def timed(self, rows: list[Request]) -> Callable[[], int]:
         return lambda: sum(len(tokens) for tokens, _ in self._call(rows))
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         made = self._call(rows, return_logprobs=True)
         return {
             row.key: Answer(tuple(tokens), torch.tensor(scores))
@@ -50,7 +50,7 @@ class ContinuousBatching(Program):
             return "its paged attention leaves out Gemma 2's soft caps"
         return None
 
-    def _call(self, rows: list[Row], **settings: Any) -> list[tuple[list[int], list[float]]]:
+    def _call(self, rows: list[Request], **settings: Any) -> list[tuple[list[int], list[float]]]:
         try:
             from transformers.generation.configuration_utils import ContinuousBatchingConfig
         except ImportError as error:

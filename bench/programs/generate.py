@@ -7,7 +7,7 @@ import torch
 
 from bench.programs.base import Answer, Program
 from bench.programs.hooks import RowPatches, patched
-from pitboss.engine import Row
+from pitboss.engine import Request
 from pitboss.models.hooks import blocks
 
 
@@ -18,7 +18,7 @@ class Generate(Program):
     title = "transformers generate, a hook for each row"
     batches: ClassVar = {"cuda": (256, 512, 1024), "cpu": (64, 128, 256, 512)}
 
-    def timed(self, rows: list[Row]) -> Callable[[], int]:
+    def timed(self, rows: list[Request]) -> Callable[[], int]:
         call = self._call(rows)
 
         def run() -> int:
@@ -27,13 +27,13 @@ class Generate(Program):
 
         return run
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         made = self._call(rows, output_logits=True, return_dict_in_generate=True)()
         logits = torch.stack(made.logits, dim=1).float().cpu()
         tokens = made.sequences[:, len(rows[0].prompt) :].tolist()
         return {row.key: Answer(tuple(tokens[i]), logits[i]) for i, row in enumerate(rows)}
 
-    def _call(self, rows: list[Row], **more: Any) -> Callable[[], Any]:
+    def _call(self, rows: list[Request], **more: Any) -> Callable[[], Any]:
         device = self.loaded.device
         patches = RowPatches(rows, device)
         ids = torch.tensor([row.prompt for row in rows], device=device)
@@ -49,7 +49,7 @@ class Generate(Program):
         return call
 
 
-def sampling_options(rows: list[Row]) -> dict[str, Any]:
+def sampling_options(rows: list[Request]) -> dict[str, Any]:
     """A row's sampling in the words of transformers; all rows have the same."""
     s = rows[0].sampling
     assert all(row.sampling == s for row in rows)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from pitboss.engine import Patch, Row
+from pitboss.engine import Patch, Request
 
 
 class RowPatches:
@@ -15,7 +15,7 @@ class RowPatches:
     The rows of each block are gathered beforehand, so that a block touches no others.
     """
 
-    def __init__(self, rows: list[Row], device: torch.device) -> None:
+    def __init__(self, rows: list[Request], device: torch.device) -> None:
         by_layer: dict[int, list[tuple[int, Patch]]] = {}
         for i, row in enumerate(rows):
             for patch in row.patches:

@@ -18,8 +18,8 @@ import torch
 
 from bench.programs.base import Answer, Program
 from bench.programs.generate import sampling_options
-from pitboss.engine import Row
-from pitboss.engine.row import Mode
+from pitboss.engine import Request
+from pitboss.engine.request import Mode
 from pitboss.models.hooks import blocks
 
 
@@ -32,13 +32,13 @@ class Original(Program):
     batches: ClassVar = {"cuda": (1,), "cpu": (1,)}
     own_batches = True
 
-    def timed(self, rows: list[Row]) -> Callable[[], int]:
+    def timed(self, rows: list[Request]) -> Callable[[], int]:
         def run() -> int:
             return sum(self._one(row).shape[1] - len(row.prompt) for row in rows)
 
         return run
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         found = {}
         for row in rows:
             made = self._one(row, output_logits=True, return_dict_in_generate=True)
@@ -46,7 +46,7 @@ class Original(Program):
             found[row.key] = Answer(tuple(tokens), torch.cat(made.logits).float().cpu())
         return found
 
-    def _one(self, row: Row, **more: Any) -> Any:
+    def _one(self, row: Request, **more: Any) -> Any:
         (patch,) = row.patches
         ids = torch.tensor([row.prompt], device=self.loaded.device)
         block = blocks(self.loaded)[patch.layer]
@@ -59,7 +59,7 @@ class Original(Program):
         finally:
             handle.remove()
 
-    def _hook(self, row: Row) -> Callable[..., torch.Tensor]:
+    def _hook(self, row: Request) -> Callable[..., torch.Tensor]:
         (patch,) = row.patches
         sae, value = self.saes[patch.layer], patch.value
         assert value is not None

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from bench.programs.base import Answer, Program
-from pitboss.engine import Engine, Row
+from pitboss.engine import Engine, EngineConfig, Request
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
 
 
 class Ours(Program):
-    """The engine of `pitboss.engine`; `options` go to `Engine` as they are."""
+    """The engine of `pitboss.engine`; `options` go to `EngineConfig` as they are."""
 
     name = "ours"
     title = "Pitboss engine"
@@ -22,23 +22,24 @@ class Ours(Program):
         super().__init__(loaded, saes)
         self.width, self.options = width, options
 
-    def engine(self, rows: list[Row], **options: Any) -> Engine:
+    def engine(
+        self, rows: list[Request], saes: dict[int, SaeLayer] | None = None, **options: Any
+    ) -> Engine:
         """An engine that these rows fit in, their prompts shared."""
-        return Engine(
-            self.loaded,
-            seed=1,
+        config = EngineConfig(
             width=self.width,
             prompt_capacity=max(len(row.prompt) for row in rows),
             token_capacity=max(row.sampling.max_new_tokens for row in rows),
             **{"prefixes": len({row.prompt for row in rows})} | self.options | options,
         )
+        return Engine(self.loaded, config, seed=1, saes=saes)
 
-    def timed(self, rows: list[Row]) -> Callable[[], int]:
+    def timed(self, rows: list[Request]) -> Callable[[], int]:
         engine = self.engine(rows)
         return lambda: sum(len(g.tokens) for g in engine.run(rows))
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
-        engine = self.engine(rows, keep_logits=True, saes=self.saes)
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
+        engine = self.engine(rows, self.saes, keep_logits=True)
         found = {}
         for g in engine.run(rows):
             assert g.logits is not None

@@ -24,7 +24,7 @@ from pitboss.analysis.proportions import Floats
 from pitboss.analysis.stratified import Tables, exact_p
 from pitboss.analysis.undecided import paired
 from pitboss.errors import Incomplete
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 INCREASES = "safe_value_increases_stop"
 

@@ -43,7 +43,7 @@ def declaration(
         wanted_power: Chance with which an effect is to be found.
         wanted_effect: Difference of stop rates for which the needed trials are given.
         test: The fixed design's test.
-        rule: The sequential rule, if the study has one; then its looks set the trials.
+        rule: The sequential rule, if the study has one; then its last analysis sets the trials.
         baselines: Stop rates of the arm compared with.
 
     Returns:

@@ -31,7 +31,7 @@ from pitboss.analysis.stakes import compare_stakes
 from pitboss.analysis.stratified import Tables, exact_p, interval
 from pitboss.analysis.undecided import mcnemar_p, paired, worst_p, worst_paired_p
 from pitboss.errors import BadInput
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 CONTRASTS = {
     "safe_vs_risky": ("safe", "risky"),

@@ -10,7 +10,7 @@ from scipy import stats
 
 from pitboss.analysis.proportions import Floats, fisher_p, rate
 from pitboss.analysis.stratified import Tables, exact_p
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 SAFE, RISKY = "exp2/safe", "exp2/risky"
 HIGH_BET = 15

@@ -19,7 +19,7 @@ from pitboss.errors import BadInput
 from pitboss.games.menu import Menu
 from pitboss.games.prompts import render
 from pitboss.games.reading import READERS, reader
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "original"
 SOURCE = "https://github.com/iamseungpil/llm-addiction, the code and results of arXiv 2509.22818"

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pitboss.errors import BadInput
-from pitboss.saes.statistics import StatisticsRules, benjamini_hochberg, pooled_sd, welch
+from pitboss.saes.false_discovery import benjamini_hochberg
+from pitboss.saes.statistics import StatisticsRules, pooled_sd, welch
 from pitboss.saes.sums import GroupSums
 
 RULES = StatisticsRules(min_fired=5, min_group=5)

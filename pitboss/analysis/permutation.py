@@ -19,7 +19,7 @@ from pitboss.analysis.proportions import Floats
 from pitboss.analysis.stratified import Tables, exact_p
 from pitboss.analysis.undecided import mcnemar_p
 from pitboss.errors import BadInput, Incomplete
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 Matrix = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""When is enough known about a feature? Tests that hold at any look at the data.
+"""When is enough known about a feature? Tests that hold at any interim analysis.
 
 A pair is one trial with one noise in two arms; `up` counts the pairs in which the first arm stops
 and the second bets, `down` the opposite. If the value has no effect on stopping, each discordant
@@ -15,15 +15,15 @@ strata: their pairs are pooled, since each of them is a fair coin where nothing 
 What is guaranteed:
 
 * One feature: the chance that e ever reaches 1/alpha without an effect is at most alpha (Ville),
-  whatever the looks and the reason to stop.
+  whatever the analyses and the reason to stop.
 * Many features: e-BH (Wang and Ramdas 2022, JRSS B 84, 822-852) over the e-values at which the
   features stopped keeps the false discovery rate, however the features depend on each other. A
-  feature's stopping may depend on its own pairs only, or on all features at looks made at one
-  trial number for all: `decide` looks at one feature alone and so allows any order of work.
+  feature's stopping may depend on its own pairs only, or on all features at analyses made at
+  one trial number for all: `decide` takes one feature alone and so allows any order of work.
 * Stopping for futility takes away evidence and never adds any: it cannot raise false discoveries.
 * A feature whose average difference is at least `smallest_effect` is given up by the e-process for
-  futility with a chance of at most `miss`. This holds for looks after the same number of pairs in
-  each state; by the inequality of the means the effect may differ between states.
+  futility with a chance of at most `miss`. This holds for analyses after the same number of pairs
+  in each state; by the inequality of the means the effect may differ between states.
 * A pair with an undecided run is neither up nor down. `e_worst` says what is left if each of them
   had gone against the effect.
 """
@@ -51,7 +51,8 @@ class Rule:
 
     Args:
         tests: Features (or features and states) over which the correction runs.
-        looks: Trials per state after which a look is taken, ascending; the last one is the end.
+        looks: Trials per state after which an interim analysis is made, ascending; the last one is
+            the end.
         fdr: False discovery rate.
         share: Largest share of tests that can be expected to have an effect. A feature goes on as
             long as it can reach what e-BH would then ask for.
@@ -180,7 +181,7 @@ def ebh(e: ArrayLike, fdr: float) -> NDArray[np.bool_]:
 def decide(
     up: ArrayLike, down: ArrayLike, pairs: ArrayLike, remaining: ArrayLike, rule: Rule
 ) -> NDArray[np.str_]:
-    """What becomes of each feature after a look, from its own pairs alone.
+    """What becomes of each feature at an interim analysis, from its own pairs alone.
 
     Args:
         up, down: Discordant pairs so far, pooled over states.

@@ -18,7 +18,7 @@ class Followed(NamedTuple):
     Attributes:
         up, down: [features] discordant pairs when the feature stopped, all states together.
         pairs: [features] pairs until then.
-        state: [features] effect, futile or running (went on to the last look).
+        state: [features] effect, futile or running (went on to the last analysis).
     """
 
     up: Ints
@@ -49,7 +49,7 @@ def follow(up: Ints, down: Ints, rule: Rule) -> Followed:
     """Apply a rule to pairs that are all there: each feature is read up to where it stops.
 
     Args:
-        up, down: [features, states, trials] 0 or 1; trials as many as the rule's last look.
+        up, down: [features, states, trials] 0 or 1; trials as many as the rule's last analysis has.
         rule: The rule.
     """
     features, states, trials = up.shape
@@ -58,11 +58,11 @@ def follow(up: Ints, down: Ints, rule: Rule) -> Followed:
     end = np.full(features, trials, np.int64)
     state = np.full(features, "running", "<U7")
     going = np.arange(features)
-    for look in rule.looks:
-        u, d = seen_up[going, look - 1], seen_down[going, look - 1]
-        now = decide(u, d, look * states, planned - look * states, rule)
+    for made in rule.looks:
+        u, d = seen_up[going, made - 1], seen_down[going, made - 1]
+        now = decide(u, d, made * states, planned - made * states, rule)
         stopped = now != "running"
-        end[going[stopped]], state[going[stopped]] = look, now[stopped]
+        end[going[stopped]], state[going[stopped]] = made, now[stopped]
         going = going[~stopped]
     every = np.arange(features)
     return Followed(seen_up[every, end - 1], seen_down[every, end - 1], end * states, state)

@@ -21,7 +21,7 @@ from scipy import special
 
 from pitboss.analysis.proportions import fisher_p
 from pitboss.errors import BadInput
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 Floats = NDArray[np.float64]
 ARMS = ("safe", "risky")

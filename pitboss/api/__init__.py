@@ -3,6 +3,7 @@
 In a notebook `pitboss.open("demo")` is all one needs; `pitboss` on the command line shows the same.
 """
 
+from pitboss.api import card_view, views  # noqa: F401, they say how objects are shown
 from pitboss.api.card import Card
 from pitboss.api.compare import Comparison, compare
 from pitboss.api.examples import Example

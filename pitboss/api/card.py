@@ -1,21 +1,21 @@
 """All that a study knows about one feature, and two responses that show what its patch does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from pitboss.api.examples import Example, examples
-from pitboss.api.results import Results, to_frame
+from pitboss.api.shown import Shown
 from pitboss.errors import BadInput
+from pitboss.report.reader import Reader, plain_rows, where
 
-PRIMARY = "safe_vs_risky"
 BASELINE, FEATURE = "baseline", "feature"
 
 
-@dataclass(frozen=True)
-class Card:
+@dataclass(frozen=True, repr=False)
+class Card(Shown):
     """What there is about one feature. A table that its study does not have is empty.
 
     Attributes:
@@ -53,7 +53,7 @@ class Card:
     contexts: pd.DataFrame
     description: str
     examples: tuple[Example, ...]
-    trials: pd.DataFrame = field(repr=False)
+    trials: pd.DataFrame
 
     @property
     def name(self) -> str:
@@ -78,17 +78,12 @@ class Card:
             "finding": dict(self.finding),
             "rank": self.rank,
             "description": self.description,
-            **{name: records(getattr(self, name)) for name in tables},
+            **{name: plain_rows(getattr(self, name)) for name in tables},
             "examples": [vars(example) for example in self.examples],
         }
 
-    def __repr__(self) -> str:
-        from pitboss.api.text import card_text
 
-        return card_text(self)
-
-
-def make_card(results: Results, layer: int, feature: int) -> Card:
+def make_card(results: Reader, layer: int, feature: int) -> Card:
     """Collect what a study knows about one feature.
 
     Raises:
@@ -125,9 +120,9 @@ def make_card(results: Results, layer: int, feature: int) -> Card:
     )
 
 
-def of_feature(results: Results, kind: str, layer: int, feature: int) -> pd.DataFrame:
-    """A kind's rows of one feature, part by part, so that large tables need not fit into memory."""
-    return _matching(results, kind, {"layer": layer, "feature": feature})
+def of_feature(results: Reader, kind: str, layer: int, feature: int) -> pd.DataFrame:
+    """A kind's rows of one feature, so that large tables need not fit into memory."""
+    return _matching(results, kind, layer=layer, feature=feature)
 
 
 def of_role(frame: pd.DataFrame, role: str) -> pd.DataFrame:
@@ -135,40 +130,19 @@ def of_role(frame: pd.DataFrame, role: str) -> pd.DataFrame:
     return frame[frame["role"] == role] if "role" in frame.columns else frame
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain JSON values; what is empty is None."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [
-        {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
-        for row in plain.to_dict("records")
-    ]
+def _matching(results: Reader, kind: str, **wanted: Any) -> pd.DataFrame:
+    """Rows in which some columns have these values (None: are empty), read without the others."""
+    found = results.frame(kind, where=where(**wanted))
+    return pd.DataFrame() if found is None else found
 
 
-def _matching(results: Results, kind: str, wanted: Mapping[str, Any]) -> pd.DataFrame:
-    """Rows in which some columns have these values (None: are empty); none if there is no table."""
-    from pitboss.store import KINDS
-
-    if kind not in KINDS or not results.has(kind):
-        return pd.DataFrame()
-    found = []
-    for ref in results.store.refs(kind):
-        keys = results.store.read(kind, [ref.key], columns=list(wanted)).to_pandas()
-        mask = pd.Series(True, index=keys.index)
-        for column, value in wanted.items():
-            mask &= keys[column].isna() if value is None else keys[column] == value
-        if mask.any():
-            found.append(to_frame(results.store.read(kind, [ref.key]).filter(mask.to_numpy())))
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
-
-
-def _baseline(results: Results, trials: pd.DataFrame) -> pd.DataFrame:
+def _baseline(results: Reader, trials: pd.DataFrame) -> pd.DataFrame:
     """The unpatched runs of the prompts in which the feature was patched."""
     if trials.empty:
         return pd.DataFrame()
-    runs = _matching(results, "trials", {"layer": None, "feature": None})
+    runs = _matching(results, "trials", role=BASELINE, arm=BASELINE)
     if runs.empty:
         return runs
-    runs = of_role(runs[runs["arm"] == BASELINE], BASELINE)
     wanted = trials[["phase", "prompt"]].drop_duplicates()
     return runs.merge(wanted, on=["phase", "prompt"])
 
@@ -190,8 +164,8 @@ def _guess(described: pd.DataFrame) -> str:
     return f"{first['text']} (a guess by {first['by']}, no measurement)"
 
 
-def _scope(results: Results, scope: str) -> pd.DataFrame:
-    words = _matching(results, "words", {"scope": scope})
+def _scope(results: Reader, scope: str) -> pd.DataFrame:
+    words = _matching(results, "words", scope=scope)
     if words.empty:
         return words
     order = words["z"].abs().sort_values(ascending=False, kind="stable").index
@@ -203,19 +177,19 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _one(frame: pd.DataFrame) -> dict[str, Any]:
-    return records(frame.head(1))[0] if len(frame) else {}
+    return plain_rows(frame.head(1))[0] if len(frame) else {}
 
 
-def _model(results: Results, selected: Mapping[str, Any], *frames: pd.DataFrame) -> str:
+def _model(results: Reader, selected: Mapping[str, Any], *frames: pd.DataFrame) -> str:
     if selected:
         return str(selected["model"])
     return next((str(frame["model"].iloc[0]) for frame in frames if len(frame)), results.name)
 
 
-def _unknown(results: Results, layer: int, feature: int) -> BadInput:
+def _unknown(results: Reader, layer: int, feature: int) -> BadInput:
     near = ""
-    if results.has("features"):
-        some = results.table("features", ["layer", "feature"])
+    some = results.frame("features", ["layer", "feature"])
+    if some is not None:
         away = some.astype("int64") - [layer, feature]
         order = away["layer"].abs() * 1_000_000 + away["feature"].abs()
         chosen = some.loc[order.sort_values(kind="stable").index].head(5)

@@ -10,12 +10,15 @@ from rich.text import Text
 
 from pitboss.api.card import Card
 from pitboss.api.examples import Example
-from pitboss.api.tables import COLOURS, interval, p_value, spaced, table
+from pitboss.api.shown import view
+from pitboss.api.tables import COLOURS, spaced, table
 from pitboss.api.views import effect_rows
+from pitboss.formats import interval, p_value
 
 WORDS_SHOWN, TOKENS_SHOWN, CONTEXTS_SHOWN = 8, 12, 5
 
 
+@view.register
 def card_view(card: Card) -> RenderableType:
     """A feature's card; sections that the study has nothing for are left out."""
     parts: list[RenderableType] = [_headline(card)]

@@ -6,27 +6,29 @@ are refused, with the reason. Other settings that differ are named beside the re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pitboss.api.card import PRIMARY, records
+from pitboss.analysis.effects import PRIMARY
 from pitboss.api.results import Results
+from pitboss.api.shown import Shown
 from pitboss.errors import Mismatch
+from pitboss.report.reader import plain_rows
 from pitboss.store import KINDS
 
 ABSENT = "(not set)"
 FEATURE_KEYS = ["layer", "feature"]
 EFFECT_KEYS = ["role", "phase", "layer", "feature", "prompt", "contrast", "outcome"]
 # Settings under which a patched run means something else, though its feature is the same.
-_INTERVENTION = ("patching.mode", "patching.positions", "patching.values", "features.gate")
-_CUTOFF = ("patching.fdr", "patching.trials", "patching.reader")
+_INTERVENTION = ("mode", "positions", "values", "gate")
+_CUTOFF = ("fdr", "trials", "reader")
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """What differs between study a and study b.
 
     Attributes:
@@ -44,8 +46,8 @@ class Comparison:
     counts: pd.DataFrame
     refused: tuple[str, ...]
     cautions: tuple[str, ...]
-    _findings: pd.DataFrame | None = field(default=None, repr=False)
-    _effects: pd.DataFrame | None = field(default=None, repr=False)
+    _findings: pd.DataFrame | None = None
+    _effects: pd.DataFrame | None = None
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -87,18 +89,13 @@ class Comparison:
         return {
             "a": self.a,
             "b": self.b,
-            "settings": records(self.settings),
-            "counts": records(self.counts),
+            "settings": plain_rows(self.settings),
+            "counts": plain_rows(self.counts),
             "refused": list(self.refused),
             "cautions": list(self.cautions),
             "changes": self.changes,
-            **{n: None if frame is None else records(frame) for n, frame in both.items()},
+            **{n: None if frame is None else plain_rows(frame) for n, frame in both.items()},
         }
-
-    def __repr__(self) -> str:
-        from pitboss.api.text import comparison_text
-
-        return comparison_text(self)
 
     def _allowed(self, frame: pd.DataFrame | None) -> pd.DataFrame:
         if frame is None:
@@ -130,7 +127,7 @@ def compare(a: Results, b: Results) -> Comparison:
 
 
 def fields(settings: Any, path: str = "") -> dict[str, Any]:
-    """Nested settings as path -> value, such as patching.trials -> 20."""
+    """Nested settings as path -> value, such as experiments.patching.trials -> 20."""
     if isinstance(settings, Mapping) and settings:
         return {
             name: value
@@ -153,7 +150,7 @@ def _settings(a: Results, b: Results) -> pd.DataFrame:
 def _counts(a: Results, b: Results) -> pd.DataFrame:
     rows = []
     for kind in KINDS:
-        ours, theirs = (sum(ref.rows for ref in r.store.refs(kind)) for r in (a, b))
+        ours, theirs = (sum(ref.rows for ref in r.refs(kind)) for r in (a, b))
         if ours or theirs:
             rows.append({"table": kind, "a": ours, "b": theirs, "difference": theirs - ours})
     return pd.DataFrame(rows, columns=["table", "a", "b", "difference"])
@@ -171,9 +168,21 @@ def _refused(a: Results, b: Results) -> list[str]:
     return reasons
 
 
+def _patched(results: Results) -> dict[str, Any]:
+    """Settings of the patching that is seen, and of what its features come from: the model too."""
+    made = results.settings_of("patching")
+    found = dict(made)
+    while made and not found.get("model"):
+        made = results.experiments[made.get("bank") or made["selection"]]
+        found |= {name: value for name, value in made.items() if found.get(name) is None}
+    return found
+
+
 def _read_through(results: Results) -> dict[str, Any]:
     """What gives a feature's number its meaning: weights and SAEs of the patched model."""
-    alias = results.settings["patching"]["model"]
+    alias = _patched(results).get("model")
+    if alias is None:
+        return dict.fromkeys(("model", "revision of the model", "SAE release"))
     choice, resolved = results.settings["models"][alias], results.settings["resolved"][alias]
     return {
         "model": choice["id"],
@@ -183,30 +192,26 @@ def _read_through(results: Results) -> dict[str, Any]:
 
 
 def _cautions(a: Results, b: Results, settings: pd.DataFrame) -> list[str]:
-    differ = set(settings["setting"])
     said = []
-    if other := [name for name in _INTERVENTION if _differs(name, differ)]:
+    ours, theirs = _patched(a), _patched(b)
+    if other := [name for name in _INTERVENTION if ours.get(name) != theirs.get(name)]:
         said.append(f"Not the same intervention: {', '.join(other)} differ.")
-    if other := [name for name in _CUTOFF if _differs(name, differ)]:
+    if other := [name for name in _CUTOFF if ours.get(name) != theirs.get(name)]:
         said.append(
             f"Gained and lost may come from {', '.join(other)} alone; look at the differences."
         )
-    if other := sorted(name for name in differ if name.startswith("versions.")):
+    if other := sorted(name for name in settings["setting"] if name.startswith("versions.")):
         said.append(f"Computed with other versions: {', '.join(other)}.")
-    if "seed" not in differ:
+    if a.settings["seed"] == b.settings["seed"]:
         said.append(
             "Both draw with the same seed: runs share their noise, so the intervals of the "
             "changes, which take the studies as independent, are too wide."
         )
-    prompts = [set(r.settings["patching"]["prompts"]) for r in (a, b)]
+    prompts = [set(each["prompts"]) for each in (ours, theirs)]
     if prompts[0] != prompts[1]:
         common = ", ".join(sorted(prompts[0] & prompts[1])) or "none"
         said.append(f"Effects are compared in the prompts that both have: {common}.")
     return said
-
-
-def _differs(name: str, differ: set[str]) -> bool:
-    return any(other == name or other.startswith(f"{name}.") for other in differ)
 
 
 def _findings(a: Results, b: Results) -> pd.DataFrame:

@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from pitboss.api.card import records
-from pitboss.api.makers import maker, not_there
-from pitboss.api.results import Results, to_frame
-from pitboss.api.where import keep
+from pitboss.api.results import Results
+from pitboss.api.where import conditions
 from pitboss.errors import BadInput
+from pitboss.report.reader import plain_rows, to_frame
 from pitboss.store import KINDS
 
 FOLDER = "exports"
@@ -68,20 +67,10 @@ def exported(
     """The bytes of an export; arguments and errors are those of `export`."""
     if format not in FORMATS:
         raise BadInput(f"No format {format!r}.", next=f"Use one of {', '.join(FORMATS)}.")
-    if kind not in KINDS:
-        raise BadInput(f"No table {kind!r}.", next=f"Known tables: {', '.join(KINDS)}.")
-    if not results.has(kind):
-        raise not_there(results.store, kind, maker(kind))
-    table = keep(results.store.read(kind), where)
-    if columns is not None:
-        if strangers := [column for column in columns if column not in table.column_names]:
-            raise BadInput(
-                f"There is no column {', '.join(map(repr, strangers))}.",
-                where=f"table {kind}",
-                next=f"Columns: {', '.join(table.column_names)}.",
-            )
-        table = table.select(list(columns))
-    return _encoded(table, format)
+    results.require(kind)
+    results.require_columns(kind, columns or ())
+    found = results.read(kind, columns, conditions(where, KINDS[kind].schema))
+    return _encoded(found, format)
 
 
 def _encoded(table: pa.Table, format: str) -> bytes:
@@ -91,6 +80,6 @@ def _encoded(table: pa.Table, format: str) -> bytes:
     elif format == "parquet":
         pq.write_table(table, buffer, compression="zstd")
     else:
-        rows = records(to_frame(table))
+        rows = plain_rows(to_frame(table))
         buffer.write(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False).encode())
     return buffer.getvalue()

@@ -1,19 +1,17 @@
 """Which folder a study's name means: one below the results, and nothing outside them."""
 
-import os
 import re
 from pathlib import Path
 
 from pitboss.errors import BadInput
+from pitboss.folders import results_folder
 from pitboss.store.store import MANIFEST
 from pitboss.studies.fields import NAME_PATTERN
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def results_root(given: Path | str | None = None) -> Path:
     """Folder of all results: the one given, PITBOSS_RESULTS, or `results` in the repository."""
-    return Path(given or os.environ.get("PITBOSS_RESULTS") or REPOSITORY / "results").resolve()
+    return Path(given).resolve() if given else results_folder()
 
 
 def studies(root: Path | str | None = None) -> list[str]:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pitboss.api.shown import Shown
 from pitboss.api.steps import Step, kinds_of, rate_of, share_of_step, steps_of
-from pitboss.floor.claims import FOLDER
-from pitboss.floor.lock import KernelLock
+from pitboss.floor.locks.claims import FOLDER
+from pitboss.floor.locks.kernel_lock import KernelLock
 from pitboss.store import KINDS, Store
 from pitboss.store.parts import Record
 
@@ -20,11 +21,11 @@ FRESH = 60.0
 
 
 @dataclass(frozen=True)
-class Lane:
-    """What one lane did.
+class WorkerStatus:
+    """What one worker did.
 
     Attributes:
-        lane: Its work pool, or the kind of device where no pool is known.
+        worker: Its work pool, or the kind of device where no pool is known.
         experiment: What its newest part belongs to.
         parts: Parts it has finished.
         rows: Rows in them.
@@ -32,7 +33,7 @@ class Lane:
         quiet: Seconds since it finished its newest part.
     """
 
-    lane: str
+    worker: str
     experiment: str
     parts: int
     rows: int
@@ -40,8 +41,8 @@ class Lane:
     quiet: float
 
 
-@dataclass(frozen=True)
-class Status:
+@dataclass(frozen=True, repr=False)
+class Status(Shown):
     """Where a study stands.
 
     Attributes:
@@ -49,7 +50,7 @@ class Status:
         state: complete, working, stopped, or empty.
         path: Its folder.
         steps: One a table, in the order of the plan.
-        lanes: One a lane that finished something.
+        workers: One a worker that finished something.
         working_on: Units that living processes hold a claim on.
         left: Seconds of work left in the experiments whose rest can be told, one after the other;
             None if none can.
@@ -61,7 +62,7 @@ class Status:
     state: str
     path: str
     steps: tuple[Step, ...]
-    lanes: tuple[Lane, ...]
+    workers: tuple[WorkerStatus, ...]
     working_on: tuple[str, ...]
     left: float | None
     quiet: float | None
@@ -81,11 +82,6 @@ class Status:
         """Plain data for a JSON file."""
         return asdict(self) | {"share": round(self.share, 4)}
 
-    def __repr__(self) -> str:
-        from pitboss.api.text import status_text
-
-        return status_text(self)
-
 
 def status_of(store: Store, *, now: float | None = None) -> Status:
     """Where a study stands.
@@ -94,9 +90,8 @@ def status_of(store: Store, *, now: float | None = None) -> Status:
         now: Epoch seconds; the clock's if None.
     """
     moment = time.time() if now is None else now
-    problems: list[str] = []
-    steps = steps_of(store, problems)
-    problems += [step.problem for step in steps if step.problem]
+    steps = steps_of(store)
+    problems = [step.problem for step in steps if step.problem]
     records = [r for kind in kinds_of(store) for r in store.records(kind)]
     finished = [r.facts["finished"] for r in records if "finished" in r.facts]
     claimed = _claims(store)
@@ -110,7 +105,7 @@ def status_of(store: Store, *, now: float | None = None) -> Status:
         state=_state(steps, records, quiet, claimed, problems),
         path=str(store.path),
         steps=tuple(steps),
-        lanes=_lanes(records, moment),
+        workers=_workers(records, moment),
         working_on=claimed,
         left=sum(lefts.values()) if lefts else None,
         quiet=quiet,
@@ -118,17 +113,17 @@ def status_of(store: Store, *, now: float | None = None) -> Status:
     )
 
 
-def _lanes(records: Sequence[Record], moment: float) -> tuple[Lane, ...]:
-    by_lane: dict[str, list[Record]] = {}
+def _workers(records: Sequence[Record], moment: float) -> tuple[WorkerStatus, ...]:
+    by_worker: dict[str, list[Record]] = {}
     units: dict[str, Record] = {}  # of the tables that one unit leaves, the first counts
     for record in sorted(records, key=lambda r: list(KINDS).index(r.ref.kind)):
         units.setdefault(record.ref.key, record)
     for record in units.values():
         if "finished" in record.facts:
-            name = str(record.facts.get("lane") or record.facts.get("device") or "unknown")
-            by_lane.setdefault(name, []).append(record)
+            name = str(record.facts.get("worker") or record.facts.get("device") or "unknown")
+            by_worker.setdefault(name, []).append(record)
     made = []
-    for name, own in sorted(by_lane.items()):
+    for name, own in sorted(by_worker.items()):
         newest = max(own, key=lambda r: float(r.facts["finished"]))
         experiment = str(newest.facts.get("experiment", ""))
         same = [
@@ -137,7 +132,7 @@ def _lanes(records: Sequence[Record], moment: float) -> tuple[Lane, ...]:
             if r.facts.get("experiment") == experiment and r.ref.kind == newest.ref.kind
         ]
         made.append(
-            Lane(
+            WorkerStatus(
                 name,
                 experiment,
                 len(own),

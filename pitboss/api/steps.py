@@ -1,16 +1,14 @@
 """The steps of a study: what each is to make, what it made, at which rate."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pitboss.errors import PitbossError
-from pitboss.report.summary import SUMMARY, Expected
+from pitboss.report.made_by import DOCUMENTS
+from pitboss.report.reader import EXPECTED
 from pitboss.store import Store
 from pitboss.store.parts import Record
-from pitboss.studies.loading import parse_study
-from pitboss.studies.model import Study
 
 RECENT = 20
 """So many of the newest parts make the rate."""
@@ -58,28 +56,12 @@ class Step:
         )
 
 
-def study_of(store: Store) -> Study:
-    """The study a folder was made with, as its manifest says; where it ran is not in there.
+def steps_of(store: Store) -> list[Step]:
+    """The steps of the plan; of a finished study from its summary, which counted them.
 
-    Raises:
-        BadInput: The settings are of another version of Pitboss.
+    Of one that is not finished, from what those who work on it have written down.
     """
-    settings = {k: v for k, v in store.manifest.items() if k not in ("resolved", "versions")}
-    pool = "unknown"
-    floor = {
-        "games": dict.fromkeys(settings["games"]["models"], pool),
-        "features": dict.fromkeys(settings["features"]["models"], pool),
-        "pathway": pool,
-        "patching": [pool],
-        "words": pool,
-    }
-    return parse_study({**settings, "floor": floor}, where=f"{store.path}/manifest.json")
-
-
-def steps_of(store: Store, problems: list[str]) -> list[Step]:
-    """The steps of the plan; of a finished study from its summary, which counted them."""
-    summary = _summary(store)
-    if summary:
+    if summary := _summary(store):
         return [
             Step(
                 experiment,
@@ -94,19 +76,31 @@ def steps_of(store: Store, problems: list[str]) -> list[Step]:
             for experiment, found in summary["experiments"].items()
             for kind, step in found["steps"].items()
         ]
-    try:
-        study = study_of(store)
-    except PitbossError as error:
-        problems.append(f"What is expected cannot be told: {error.what}")
-        return [_unknown(store, kind) for kind in kinds_of(store)]
-    return _expected_steps(study, store)
+    steps: list[Step] = []
+    for name in store.manifest["experiments"]:
+        written = sorted((store.path / EXPECTED).glob(f"{name}-*.json"))
+        if not written:
+            steps.append(Step(name, "", 0, None, 0, None, None, None, note="not begun"))
+        for path in written:
+            steps += _written(store, store.read_json(f"{EXPECTED}/{path.name}"))
+    return steps
+
+
+def _written(store: Store, known: Mapping[str, Any]) -> list[Step]:
+    """The steps of one experiment on one model that are known, and whether more will be."""
+    label = str(known["experiment"])
+    steps = [_step(store, label, each) for each in known["tables"]]
+    if known["more"]:
+        note = "what its last stages are follows from the ones before"
+        steps.append(Step(label, "", 0, None, 0, None, None, None, note=note))
+    return steps
 
 
 def _summary(store: Store) -> dict[str, Any]:
     """The summary of a finished study; empty if there is none, or something is missing since."""
-    if not (store.path / SUMMARY).is_file():
+    if not (store.path / DOCUMENTS["summary"].file).is_file():
         return {}
-    summary: dict[str, Any] = store.read_json(SUMMARY)
+    summary: dict[str, Any] = store.read_json(DOCUMENTS["summary"].file)
     counted: Counter[str] = Counter()
     for found in summary["experiments"].values():
         for kind, step in found["steps"].items():
@@ -115,41 +109,20 @@ def _summary(store: Store) -> dict[str, Any]:
     return summary if summary["complete"] and whole else {}
 
 
-def _expected_steps(study: Study, store: Store) -> list[Step]:
-    from pitboss.experiments.summary import each_expected  # loads torch
-
-    steps: list[Step] = []
-    for experiment, ask in each_expected(study, store).items():
-        try:
-            steps += [_step(store, expected) for expected in ask()]
-        except PitbossError as error:
-            steps.append(Step(experiment, "", 0, None, 0, None, None, None, note=error.what))
-    return steps
-
-
-def _step(store: Store, expected: Expected) -> Step:
-    keys = set(expected.keys)
-    records = [r for key in sorted(keys) if (r := store.record(expected.kind, key))]
+def _step(store: Store, label: str, expected: Mapping[str, Any]) -> Step:
+    kind, keys, expected_rows = expected["table"], expected["keys"], expected["rows"]
+    records = [r for key in keys if (r := store.record(kind, key))]
     rows = sum(record.ref.rows for record in records)
     rate = rate_of(records)
-    if expected.rows is not None:
-        rest: float | None = expected.rows - rows
+    if expected_rows is not None:
+        rest: float | None = expected_rows - rows
     else:
         each = rows / len(records) if records else None
         rest = None if each is None else each * (len(keys) - len(records))
     left = 0.0 if len(records) >= len(keys) else None
     if left is None and rate and rest is not None:
         left = max(0.0, rest) / rate
-    return Step(
-        expected.experiment, expected.kind, len(records), len(keys), rows, expected.rows, rate, left
-    )
-
-
-def _unknown(store: Store, kind: str) -> Step:
-    records = store.records(kind)
-    rows = sum(record.ref.rows for record in records)
-    experiment = str(records[0].facts.get("experiment", "")) if records else ""
-    return Step(experiment, kind, len(records), None, rows, None, rate_of(records), None)
+    return Step(label, kind, len(records), len(keys), rows, expected_rows, rate, left)
 
 
 def rate_of(records: Sequence[Record]) -> float | None:

@@ -8,15 +8,39 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pitboss.api.compare import Comparison
+from pitboss.api.results import Results
+from pitboss.api.shown import view
 from pitboss.api.status import Status
 from pitboss.api.steps import Step
-from pitboss.api.tables import COLOURS, duration, interval, p_value, share_of, spaced, table
+from pitboss.api.tables import COLOURS, spaced, table
+from pitboss.formats import duration, interval, missing, p_value
+from pitboss.report.made_by import DOCUMENTS
 
 ROWS_SHOWN = 20
 _OUTCOMES = ("stop", "stake", "extreme", "readable")
 _CONTRASTS = ("safe_vs_risky", "safe_vs_baseline", "risky_vs_baseline")
 
 
+@view.register
+def results_view(results: Results) -> RenderableType:
+    """Where the study lies, and which tables and files it has."""
+    seen = f", seen from {results.of_name}" if results.of_name else ""
+    rows = [
+        {"table": kind, "rows": sum(ref.rows for ref in results.refs(kind))}
+        for kind in results.kinds
+    ]
+    there = [
+        name for name, each in DOCUMENTS.items() if (results.path / results.file(each)).is_file()
+    ]
+    parts: list[RenderableType] = [Text(f"study {results.name}{seen} in {results.path}")]
+    parts.append(table(rows) if rows else Text("Nothing is finished yet."))
+    parts += [Text(f"files: {', '.join(there)}")] if there else []
+    if results.further and results.of_name is None:
+        parts.append(Text(f"of(...): {', '.join(results.further)}"))
+    return Group(*parts)
+
+
+@view.register
 def status_view(status: Status) -> RenderableType:
     """Steps, lanes and what is wrong."""
     head = Text.assemble(
@@ -29,19 +53,19 @@ def status_view(status: Status) -> RenderableType:
         f"\n{status.path}",
     )
     parts: list[RenderableType] = [head, table([_step_row(step) for step in status.steps])]
-    if status.state != "complete" and status.lanes:
+    if status.state != "complete" and status.workers:
         rows = [
             {
-                "lane": lane.lane,
-                "at": lane.experiment,
-                "parts": lane.parts,
-                "rows": lane.rows,
-                "rows/s": lane.rate,
-                "last part": f"{duration(lane.quiet)} ago",
+                "worker": worker.worker,
+                "at": worker.experiment,
+                "parts": worker.parts,
+                "rows": worker.rows,
+                "rows/s": worker.rate,
+                "last part": f"{duration(worker.quiet)} ago",
             }
-            for lane in status.lanes
+            for worker in status.workers
         ]
-        parts.append(table(rows, "Lanes"))
+        parts.append(table(rows, "Workers"))
     if status.working_on:
         parts.append(Text(f"Being worked on: {', '.join(status.working_on)}"))
     parts += [Text(problem, style="red") for problem in status.problems]
@@ -53,6 +77,7 @@ def status_view(status: Status) -> RenderableType:
     return Group(*parts)
 
 
+@view.register
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Settings, counts, and findings or why there are none."""
     a, b = comparison.a, comparison.b
@@ -95,8 +120,8 @@ def effect_rows(effects: pd.DataFrame) -> list[dict[str, Any]]:
             "prompt": row.prompt,
             "contrast": row.contrast.replace("_", " "),
             "outcome": row.outcome,
-            "a": share_of(row.events_a, row.n_a, row.value_a),
-            "b": share_of(row.events_b, row.n_b, row.value_b),
+            "a": _share_of(row.events_a, row.n_a, row.value_a),
+            "b": _share_of(row.events_b, row.n_b, row.value_b),
             "difference": interval(row.difference, row.ci_low, row.ci_high),
             "p": p_value(row.p),
             "q": p_value(row.q),
@@ -106,23 +131,11 @@ def effect_rows(effects: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def finding_rows(findings: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of the kind `findings`, readable."""
-    return [
-        {
-            "feature": f"L{row.layer}/F{row.feature}",
-            "causal": "yes" if row.causal else "no",
-            "confirmed": "" if pd.isna(row.confirmed) else "yes" if row.confirmed else "no",
-            "prompt": row.prompt,
-            "stop, safe - risky": interval(row.difference, row.ci_low, row.ci_high),
-            "q": p_value(row.q),
-            "prompts": row.prompts_causal,
-            "runs": row.runs,
-            "d": row.d,
-            "breaks answers": "yes" if row.unreadable else "",
-        }
-        for row in findings.itertuples()
-    ]
+def _share_of(events: Any, n: Any, value: Any) -> str:
+    """`18/20` for a share, `0.35 of 20` for a mean, `-/0` for neither."""
+    if missing(value):
+        return f"-/{n}"
+    return f"{value:.2f} of {n}" if missing(events) else f"{int(events)}/{n}"
 
 
 def _step_row(step: Step) -> dict[str, Any]:

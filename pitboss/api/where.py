@@ -1,8 +1,9 @@
 """Conditions on rows, such as `layer=3` or `q<0.05`: compared with values, never evaluated."""
 
+import operator
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import pyarrow as pa
@@ -12,91 +13,65 @@ from pitboss.errors import BadInput
 
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=|>=|!=|==|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _TESTS = {
-    "=": pc.equal,
-    "==": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 _FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 
 
-@dataclass(frozen=True)
-class Where:
-    """One condition: a column, how it is compared, and with what.
+def conditions(texts: Sequence[str], schema: pa.Schema) -> pc.Expression | None:
+    """Rows of a table that meet all conditions; None if there are none.
 
-    Attributes:
-        column: Name of the column.
-        test: = (or ==), !=, <, <=, >, >=, or ~ for text that contains it.
-        value: What it is compared with, as text; `null` (with = or !=) for empty.
+    A condition is a column, = (or ==), !=, <, <=, >, >=, or ~ for text that contains it, and a
+    value; `null` (with = or !=) for empty. Empty cells meet only `=null`.
+
+    Raises:
+        BadInput: One is no condition, the table has no such column, or the value does not fit it.
     """
+    met = [_condition(text, schema) for text in texts]
+    return reduce(operator.and_, met) if met else None
 
-    column: str
-    test: str
-    value: str
 
-    @classmethod
-    def parse(cls, text: str) -> "Where":
-        """`q<0.05` -> its parts.
-
-        Raises:
-            BadInput: It is no condition.
-        """
-        match = _CONDITION.fullmatch(text)
-        if match is None:
-            raise BadInput(
-                f"{text!r} is no condition.",
-                where="--where",
-                next="Write COLUMN, one of = != < <= > >= ~ and a value, such as 'q<0.05'.",
-            )
-        return cls(*match.groups())
-
-    def keep(self, table: pa.Table) -> pa.Table:
-        """The rows that meet it; empty cells meet only `=null`.
-
-        Raises:
-            BadInput: The table has no such column, or the value does not fit it.
-        """
-        if self.column not in table.column_names:
-            raise BadInput(
-                f"There is no column {self.column!r}.",
-                where="--where",
-                next=f"Columns: {', '.join(table.column_names)}.",
-            )
-        column = table.column(self.column)
-        if self.value == "null" and self.test in ("=", "==", "!="):
-            empty = pc.is_null(column)
-            return table.filter(pc.invert(empty) if self.test == "!=" else empty)
-        if self.test == "~":
-            if not pa.types.is_string(column.type):
-                raise self._does_not_fit(column.type)
-            return table.filter(pc.match_substring(column, self.value, ignore_case=True))
-        return table.filter(_TESTS[self.test](column, self._typed(column.type)))
-
-    def _typed(self, type: pa.DataType) -> Any:
-        try:
-            if pa.types.is_boolean(type):
-                return pa.scalar(_FLAGS[self.value.lower()])
-            if pa.types.is_integer(type):
-                return pa.scalar(int(self.value))
-            if pa.types.is_floating(type):
-                return pa.scalar(float(self.value))
-        except (KeyError, ValueError) as error:
-            raise self._does_not_fit(type) from error
-        return pa.scalar(self.value)
-
-    def _does_not_fit(self, type: pa.DataType) -> BadInput:
-        return BadInput(
-            f"The value {self.value!r} cannot be compared ({self.test}) with the column "
-            f"{self.column}, which holds {type}.",
+def _condition(text: str, schema: pa.Schema) -> pc.Expression:
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise BadInput(
+            f"{text!r} is no condition.",
             where="--where",
+            next="Write COLUMN, one of = != < <= > >= ~ and a value, such as 'q<0.05'.",
         )
+    name, test, value = match.groups()
+    if name not in schema.names:
+        raise BadInput(
+            f"There is no column {name!r}.",
+            where="--where",
+            next=f"Columns: {', '.join(schema.names)}.",
+        )
+    column, kind = pc.field(name), schema.field(name).type
+    if value == "null" and test in ("=", "==", "!="):
+        return ~column.is_null() if test == "!=" else column.is_null()
+    try:
+        if test == "~":
+            if not pa.types.is_string(kind):
+                raise ValueError("only text contains text")
+            return pc.match_substring(column, value, ignore_case=True)
+        return _TESTS[test](column, _typed(value, kind))
+    except (KeyError, ValueError) as error:
+        raise BadInput(
+            f"The value {value!r} cannot be compared ({test}) with the column {name}, which holds "
+            f"{kind}.",
+            where="--where",
+        ) from error
 
 
-def keep(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
-    """The rows that meet all conditions."""
-    for condition in conditions:
-        table = Where.parse(condition).keep(table)
-    return table
+def _typed(value: str, kind: pa.DataType) -> Any:
+    if pa.types.is_boolean(kind):
+        return _FLAGS[value.lower()]
+    if pa.types.is_integer(kind):
+        return int(value)
+    return float(value) if pa.types.is_floating(kind) else value

@@ -1,4 +1,4 @@
-"""`pitboss`: look at studies from a terminal. It reads; nothing here starts or changes work."""
+"""`pitboss`: begin studies and look at them from a terminal."""
 
 from pitboss.cli.main import main
 

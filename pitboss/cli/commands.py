@@ -1,44 +1,24 @@
-"""What each command answers: a view for people, data for machines, an exit status."""
+"""Commands that look at studies that were run."""
 
 from argparse import Namespace
-from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pitboss import api
 from pitboss.analysis.games import condition_outcomes
-from pitboss.api import views
-from pitboss.api.card import records
-from pitboss.api.card_view import card_view
 from pitboss.api.export import exported
 from pitboss.api.results import Results
-from pitboss.api.tables import duration, table
-from pitboss.errors import BadInput, Incomplete
+from pitboss.api.shown import view
+from pitboss.api.tables import table
+from pitboss.cli.answer import NOT_SO, Answer
+from pitboss.errors import BadInput
+from pitboss.formats import duration
+from pitboss.report.reader import plain_rows
+from pitboss.report.tables import finding_rows, strongest_first
 from pitboss.store import KINDS, schema_docs
 from pitboss.store.columns import Kind
-
-NOT_SO = 3
-"""Exit status of "not complete" and "not comparable"."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command answers.
-
-    Attributes:
-        view: For a terminal.
-        data: The same for --json.
-        status: Exit status.
-        raw: Bytes to write instead of either.
-    """
-
-    view: RenderableType
-    data: Any
-    status: int = 0
-    raw: bytes | None = None
 
 
 def status(asked: Namespace) -> Answer:
@@ -46,7 +26,7 @@ def status(asked: Namespace) -> Answer:
     if asked.study:
         found = _open(asked, asked.study).status()
         complete = found.state == "complete"
-        return Answer(views.status_view(found), found.as_dict(), 0 if complete else NOT_SO)
+        return Answer(view(found), found.as_dict(), 0 if complete else NOT_SO)
     names = api.studies(asked.results)
     every = [_open(asked, name).status() for name in names]
     rows = [
@@ -66,7 +46,7 @@ def status(asked: Namespace) -> Answer:
 def show(asked: Namespace) -> Answer:
     """A feature's card."""
     card = _open(asked, asked.study).feature(asked.feature)
-    return Answer(card_view(card), card.as_dict())
+    return Answer(view(card), card.as_dict())
 
 
 def effects(asked: Namespace) -> Answer:
@@ -81,9 +61,7 @@ def effects(asked: Namespace) -> Answer:
         found = found[found["layer"] == asked.layer]
     if asked.top < 0:
         raise BadInput("--top is the number of features to show.", next="0 shows all.")
-    size = found["difference"].abs()
-    order = pd.DataFrame({"causal": ~found["causal"], "p": found["p"], "size": -size})
-    found = found.loc[order.sort_values(["causal", "p", "size"], kind="stable").index]
+    found = strongest_first(found)
     shown = found.head(asked.top) if asked.top else found
     head = f"{causal} of {every} patched features are causal in study {results.name}."
     left_out = (
@@ -91,10 +69,15 @@ def effects(asked: Namespace) -> Answer:
     )
     first = next(iter(shown.itertuples()), None)
     next_step = f"pitboss show {results.name} L{first.layer}/F{first.feature}" if first else ""
-    parts: list[RenderableType] = [Text(head, style="bold"), table(views.finding_rows(shown))]
+    parts: list[RenderableType] = [Text(head, style="bold"), table(finding_rows(shown))]
     parts += [Text(text) for text in (*_controls(results), left_out) if text]
     parts += [Text(f"Look at one: {next_step}")] if next_step else []
-    data = {"study": results.name, "patched": every, "causal": causal, "findings": records(shown)}
+    data = {
+        "study": results.name,
+        "patched": every,
+        "causal": causal,
+        "findings": plain_rows(shown),
+    }
     return Answer(Group(*parts), data)
 
 
@@ -118,7 +101,7 @@ def games(asked: Namespace) -> Answer:
         }
         for row in outcomes.itertuples()
     ]
-    return Answer(table(rows), records(outcomes))
+    return Answer(table(rows), plain_rows(outcomes))
 
 
 def export(asked: Namespace) -> Answer:
@@ -148,7 +131,7 @@ def compare(asked: Namespace) -> Answer:
     """Two studies side by side."""
     comparison = api.compare(_open(asked, asked.a), _open(asked, asked.b))
     status = NOT_SO if comparison.refused else 0
-    return Answer(views.comparison_view(comparison), comparison.as_dict(), status)
+    return Answer(view(comparison), comparison.as_dict(), status)
 
 
 def _columns(kind: Kind) -> list[dict[str, Any]]:
@@ -159,15 +142,13 @@ def _columns(kind: Kind) -> list[dict[str, Any]]:
 
 
 def _open(asked: Namespace, study: str) -> Results:
-    return api.open_results(study, asked.results)
+    found = api.open_results(study, asked.results)
+    return found.of(asked.of) if getattr(asked, "of", None) else found
 
 
 def _controls(results: Results) -> list[str]:
     """How often controls pass the same test: what the count of causal features is held against."""
-    try:
-        rates = results.controls["false_positive"]
-    except Incomplete:  # a study without controls
-        return []
+    rates = (results.document("controls") or {}).get("false_positive", {})
     return [
         f"{role.replace('_', ' ')}: {rate['hits']} of {rate['tested']} pass the same test."
         for role, rate in rates.items()

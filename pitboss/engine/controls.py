@@ -11,9 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pitboss.counted import noise_words
 from pitboss.engine.interventions import Patches
-from pitboss.engine.noise import noise_words, uniform
-from pitboss.engine.row import Patch
+from pitboss.engine.noise import uniform
+from pitboss.engine.request import Patch
 from pitboss.errors import BadInput
 from pitboss.saes.loading import SaeLayer
 
@@ -147,6 +148,6 @@ def _random_image(vectors: Tensor, seed: int, name: str) -> Tensor:
 def _gaussian(r: int, d: int, seed: int, name: str) -> Tensor:
     """Standard normal numbers, float64 [r, d], by Box and Muller from counted uniform ones."""
     words = torch.tensor([noise_words(seed, f"control/{name}")]).expand(r, 2)
-    place = torch.arange(d).expand(r, d)
-    first, second = (uniform(words, 2 * torch.arange(r) + i, place) for i in (0, 1))
+    column = torch.arange(d).expand(r, d)
+    first, second = (uniform(words, 2 * torch.arange(r) + i, column) for i in (0, 1))
     return torch.sqrt(-2 * first.log()) * torch.cos(2 * torch.pi * second)

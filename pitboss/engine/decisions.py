@@ -1,9 +1,14 @@
-"""How a prompt's first token decides: log-masses of the choices, and probabilities from them."""
+"""What a screening takes and gives: choices that it can tell, and how a first token decides."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from pitboss.engine.architecture import Architecture
+from pitboss.errors import BadInput
 
 Floats = NDArray[np.float64]
 
@@ -96,3 +101,40 @@ def _log_sum_exp(x: Floats) -> Floats:
     """Over the last axis."""
     top = x.max(-1, keepdims=True)
     return np.asarray(np.log(np.exp(x - top).sum(-1)) + top[..., 0])
+
+
+def check_screen(
+    width: int,
+    prompts: Sequence[tuple[int, ...]],
+    choices: Mapping[str, Sequence[int]],
+    vocab: int,
+) -> None:
+    """Raise BadInput if there is nothing to screen, or a choice cannot be told; see `Screen`."""
+    tokens = [token for of_choice in choices.values() for token in of_choice]
+    if width < 1:
+        raise BadInput(f"a screening needs a width of 1 or more, not {width}")
+    if not prompts or not all(prompts):
+        raise BadInput("a screening needs at least one prompt, and each at least one token")
+    if len(choices) < 2 or not all(len(of_choice) for of_choice in choices.values()):
+        raise BadInput(f"a screening needs two choices or more, each with tokens, not {choices}")
+    if len(set(tokens)) < len(tokens) or not all(0 <= token < vocab for token in tokens):
+        raise BadInput(
+            f"the choices' tokens must differ and lie below the vocabulary's {vocab}: {choices}"
+        )
+
+
+def check_change(
+    arch: Architecture, prompts: int, layer: int, dec: torch.Tensor, change: torch.Tensor
+) -> None:
+    """Raise BadInput if these changes cannot be made at this layer; see `Screen.run`."""
+    blocks, d_model = len(arch.blocks), arch.d_model
+    if not 0 <= layer < blocks:
+        raise BadInput(f"layer {layer} does not exist in a model of {blocks} blocks")
+    if dec.dim() != 2 or dec.shape[1] != d_model:
+        raise BadInput(f"decoder rows must be [features, {d_model}], not {tuple(dec.shape)}")
+    wanted = (prompts, len(dec))
+    if change.dim() != 3 or (change.shape[0], change.shape[2]) != wanted:
+        raise BadInput(
+            f"changes must be [{wanted[0]} prompts, values, {wanted[1]} features], not "
+            f"{tuple(change.shape)}"
+        )

@@ -6,14 +6,14 @@ import torch
 import triton
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention, Room
+from pitboss.engine.attention import Attention, tiles_of
+from pitboss.engine.buffers import host_buffer
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.kernels import own_attention, prefix_attention
 from pitboss.engine.prefix import PrefixStore
-from pitboss.engine.tiles import tiles_of
-from pitboss.engine.transfer import host_buffer
 
-# Measured on an H200 with 8B shapes, 150 prompt tokens and 50 own tokens: rows · group queries in a
-# tile of the prefix kernel, keys read at once, warps, loads in flight.
+# Measured on an H200 with 8B shapes, 150 prompt tokens and 50 own tokens: slots · group queries in
+# a tile of the prefix kernel, keys read at once, warps, loads under way.
 _PREFIX = {"queries": 64, "BLOCK": 32, "num_warps": 4, "num_stages": 3}
 _OWN = {"BLOCK": 16, "num_warps": 1, "num_stages": 3}
 _LEAST = 16  # rows of the smallest matrix product of the tensor cores
@@ -22,28 +22,30 @@ _LEAST = 16  # rows of the smallest matrix product of the tensor cores
 class FastAttention(Attention):
     """Prefix tiles by tensor cores, then own tokens slot by slot, merged in the second kernel.
 
-    The tile table and all outputs are buffers that never move. A slot without a row is computed on
-    like the others and read by nobody; rows beyond the slots stay zero.
+    The tile table and all outputs are buffers that never move. A slot without a request is computed
+    on like the others and read by nobody; rows beyond the slots stay zero.
     """
 
-    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
-        super().__init__(arch, prefix, room)
-        self.own_k, self.own_v = self._room_for_own(
-            room.slots, arch.n_kv_heads, room.tokens, arch.head_dim
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, config: EngineConfig, slots: int
+    ) -> None:
+        super().__init__(arch, prefix, config, slots)
+        self.own_k, self.own_v = self._own_keys_and_values(
+            slots, arch.n_kv_heads, self.tokens, arch.head_dim
         )
-        like, slots = prefix.k[0], room.slots
+        like = prefix.k[0]
         exact = like.dtype == torch.float32
         group = arch.n_heads // arch.n_kv_heads
         padded = triton.next_power_of_2(group)
         prefix_tile = dict(_PREFIX)
-        self.tile_rows = max(1, prefix_tile.pop("queries") // padded)
-        self.tiles = -(-slots // self.tile_rows) + len(prefix.length) if room.shared else 0
-        # slots in order of their prompts; place, start and rows of each tile
+        self.tile_slots = max(1, prefix_tile.pop("queries") // padded)
+        self.tiles = -(-slots // self.tile_slots) + len(prefix.length) if self.shared else 0
+        # prefix slot, start and size of each tile; slots in order of their prompts
         size = (3 * self.tiles + slots,)
         self._host = host_buffer(size, torch.int32, self.device)
         self._table = torch.zeros(size, dtype=torch.int32, device=self.device)
-        self.mixed = like.new_zeros(room.width, arch.n_heads * arch.head_dim)
-        if room.shared:
+        self.mixed = like.new_zeros(self.width, arch.n_heads * arch.head_dim)
+        if self.shared:
             self._out = like.new_zeros(slots, arch.n_heads, arch.head_dim)
             self._lse = torch.full((slots, arch.n_heads), -torch.inf, device=self.device)
         self._constants = {
@@ -54,25 +56,23 @@ class FastAttention(Attention):
             # IEEE products for float32: TF32 would keep ten bits.
             "PRECISION": "ieee" if exact else "tf32",
         }
-        self._prefix_tile = prefix_tile | {"GROUP_PAD": padded, "ROWS": self.tile_rows}
+        self._prefix_tile = prefix_tile | {"GROUP_PAD": padded, "SLOTS": self.tile_slots}
         self._own_tile = _OWN | {"GROUP_PAD": max(_LEAST, padded)}
         if exact or arch.head_dim > 128:  # twice the bytes in shared memory
             self._prefix_tile["num_stages"] = self._own_tile["num_stages"] = 2
 
-    def seat(self, places: Sequence[int | None]) -> None:
+    def assign(self, prefix_slots: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        if not self.room.shared:
-            self._send_places(places)
+        if not self.shared:
+            self._host[: len(prefix_slots)] = torch.tensor([at or 0 for at in prefix_slots])
+            self._table.copy_(self._host, non_blocking=True)
             return
-        tiles = tiles_of(places, self.tile_rows)
+        tiles = tiles_of(prefix_slots, self.tile_slots)
+        found = torch.tensor([tiles.prefix_slot, tiles.start, tiles.size])
         table = torch.zeros(3, self.tiles, dtype=torch.int32)
-        table[:, : len(tiles.place)] = torch.tensor([tiles.place, tiles.start, tiles.rows])
+        table[:, : found.shape[1]] = found
         self._host[: 3 * self.tiles] = table.view(-1)
         self._host[3 * self.tiles :][: len(tiles.order)] = torch.tensor(tiles.order)
-        self._table.copy_(self._host, non_blocking=True)
-
-    def _send_places(self, places: Sequence[int | None]) -> None:
-        self._host[: len(places)] = torch.tensor([place or 0 for place in places])
         self._table.copy_(self._host, non_blocking=True)
 
     def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
@@ -83,30 +83,30 @@ class FastAttention(Attention):
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
-        arch, room = self.arch, self.room
+        arch = self.arch
         window = arch.windows[index]
         common = self._constants | {"HAS_WINDOW": window is not None}
         numbers = (arch.scale, arch.attention_softcap or 0.0, window or 0)
         prefix_k, prefix_v = self.prefix.k[index], self.prefix.v[index]
         length, capacity = self.prefix.length, self.prefix.capacity
-        if self.room.shared:
-            place, start, rows = self._table[: 3 * self.tiles].view(3, self.tiles).unbind()
+        if self.shared:
+            at, start, size = self._table[: 3 * self.tiles].view(3, self.tiles).unbind()
             out, lse = self._out, self._lse
             prefix_attention[(self.tiles, arch.n_kv_heads)](
                 q, prefix_k, prefix_v, out, lse,
-                self._table[3 * self.tiles :], place, start, rows, length, self.position,
+                self._table[3 * self.tiles :], at, start, size, length, self.position,
                 capacity, *numbers,
                 **self._prefix_tile, **common,
             )  # fmt: skip
         else:
             out, lse = q, q  # not read
-        keep = room.tokens > 0
-        own_attention[(room.slots, arch.n_kv_heads)](
+        keep = self.tokens > 0
+        own_attention[(self.slots, arch.n_kv_heads)](
             q, k, v,
             self.own_k[index] if keep else k, self.own_v[index] if keep else v,
             prefix_k, prefix_v, out, lse,
             self.mixed, self._table, length, self.position, self.step,
-            v.stride(0), room.tokens, capacity, *numbers,
-            KEEP=keep, SHARED=room.shared, **self._own_tile, **common,
+            v.stride(0), self.tokens, capacity, *numbers,
+            KEEP=keep, SHARED=self.shared, **self._own_tile, **common,
         )  # fmt: skip
         return self.mixed

@@ -1,6 +1,6 @@
 """Triton kernels of the fast path: attention to shared prefixes, attention to own tokens, patches.
 
-Each row's arithmetic is its own, in an order that depends on its own lengths alone, so that a row's
+Each request's arithmetic is its own, in an order that depends on its own lengths alone, so that its
 bits do not depend on its slot or its neighbours. Scores, softmax and patches are in float32.
 """
 
@@ -11,9 +11,22 @@ import triton.language as tl
 @triton.jit
 def _capped(scores, softcap, HAS_CAP: tl.constexpr):
     if HAS_CAP:
-        # tanh(x) = 1 − 2 / (e^2x + 1); right at both infinities.
-        scores = softcap * (1.0 - 2.0 / (tl.exp(2.0 * scores / softcap) + 1.0))
+        scores = softcap * _tanh(scores / softcap)
     return scores
+
+
+@triton.jit
+def _tanh(x):
+    """tanh to float32's precision everywhere.
+
+    1 − 2 / (e^2x + 1) is right at both infinities, but near 0 it is the difference of two numbers
+    near 1: it has their absolute error, which a soft cap of 50 makes 6e-6 of a score. Below 1/2 a
+    polynomial is taken instead, x + x³·p(x²) with p of the least largest relative error, 1.5e-8.
+    """
+    square = x * x
+    p = -0.33333144 + square * (0.13325879 + square * (-0.05304549 + square * 0.01724148))
+    far = 1.0 - 2.0 / (tl.exp(2.0 * x) + 1.0)
+    return tl.where(square < 0.25, x + x * square * p, far)
 
 
 @triton.jit
@@ -32,36 +45,36 @@ def _absorb(top, total, acc, scores, values, PRECISION: tl.constexpr):
 @triton.jit
 def prefix_attention(
     q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr,
-    order_ptr, tile_place_ptr, tile_start_ptr, tile_rows_ptr, length_ptr, position_ptr,
+    order_ptr, tile_prefix_slot_ptr, tile_start_ptr, tile_size_ptr, length_ptr, position_ptr,
     capacity, scale, softcap, window,
     KV_HEADS: tl.constexpr, GROUP: tl.constexpr, GROUP_PAD: tl.constexpr, DIM: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    SLOTS: tl.constexpr, BLOCK: tl.constexpr,
     HAS_CAP: tl.constexpr, HAS_WINDOW: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """A tile of rows that share a prompt, one key head: the rows' queries against its prefix.
+    """A tile of slots that share a prompt, one key head: their queries against its prefix.
 
-    `order` lists the slots prompt by prompt; a tile is a stretch of it. out is [rows, heads, DIM],
-    lse float32 [rows, heads]; a prompt of one token has an empty prefix and lse −inf.
+    `order` lists the slots prompt by prompt; a tile is a stretch of it. out is [slots, heads, DIM],
+    lse float32 [slots, heads]; a prompt of one token has an empty prefix and lse −inf.
     """
     tile, kv = tl.program_id(0), tl.program_id(1)
-    rows = tl.load(tile_rows_ptr + tile)
-    if rows == 0:
+    size = tl.load(tile_size_ptr + tile)
+    if size == 0:
         return
-    place = tl.load(tile_place_ptr + tile).to(tl.int64)
+    prefix_slot = tl.load(tile_prefix_slot_ptr + tile).to(tl.int64)
     start = tl.load(tile_start_ptr + tile)
-    m = tl.arange(0, ROWS * GROUP_PAD)
+    m = tl.arange(0, SLOTS * GROUP_PAD)
     d = tl.arange(0, DIM)
     member, head = m // GROUP_PAD, m % GROUP_PAD
-    ok = (member < rows) & (head < GROUP)
-    row = tl.load(order_ptr + start + member, mask=ok, other=0).to(tl.int64)
-    at = row * (KV_HEADS * GROUP) + kv * GROUP + head
+    ok = (member < size) & (head < GROUP)
+    slot = tl.load(order_ptr + start + member, mask=ok, other=0).to(tl.int64)
+    at = slot * (KV_HEADS * GROUP) + kv * GROUP + head
     q = tl.load(q_ptr + at[:, None] * DIM + d[None, :], mask=ok[:, None], other=0.0)
-    position = tl.load(position_ptr + row, mask=ok, other=0)
-    length = tl.load(length_ptr + place).to(tl.int32)
-    base = (place * KV_HEADS + kv) * capacity * DIM
-    top = tl.full([ROWS * GROUP_PAD], float("-inf"), tl.float32)
-    total = tl.zeros([ROWS * GROUP_PAD], tl.float32)
-    acc = tl.zeros([ROWS * GROUP_PAD, DIM], tl.float32)
+    position = tl.load(position_ptr + slot, mask=ok, other=0)
+    length = tl.load(length_ptr + prefix_slot).to(tl.int32)
+    base = (prefix_slot * KV_HEADS + kv) * capacity * DIM
+    top = tl.full([SLOTS * GROUP_PAD], float("-inf"), tl.float32)
+    total = tl.zeros([SLOTS * GROUP_PAD], tl.float32)
+    acc = tl.zeros([SLOTS * GROUP_PAD, DIM], tl.float32)
     for first in range(0, length, BLOCK):
         n = first + tl.arange(0, BLOCK)
         there = n < length
@@ -87,7 +100,7 @@ def prefix_attention(
 @triton.jit
 def own_attention(
     q_ptr, k_ptr, v_ptr, own_k_ptr, own_v_ptr, prefix_k_ptr, prefix_v_ptr, out_ptr, lse_ptr,
-    mixed_ptr, place_ptr, length_ptr, position_ptr, step_ptr,
+    mixed_ptr, prefix_slot_ptr, length_ptr, position_ptr, step_ptr,
     v_stride, own_capacity, prefix_capacity, scale, softcap, window,
     KV_HEADS: tl.constexpr, GROUP: tl.constexpr, GROUP_PAD: tl.constexpr, DIM: tl.constexpr,
     BLOCK: tl.constexpr, KEEP: tl.constexpr, SHARED: tl.constexpr,
@@ -137,10 +150,10 @@ def own_attention(
             scores = tl.where(there[None, :], scores, float("-inf"))
             top, total, acc = _absorb(top, total, acc, scores, v, PRECISION)
     if not SHARED:
-        place = tl.load(place_ptr + slot).to(tl.int64)
-        length = tl.load(length_ptr + place).to(tl.int32)
+        prefix_slot = tl.load(prefix_slot_ptr + slot).to(tl.int64)
+        length = tl.load(length_ptr + prefix_slot).to(tl.int32)
         position = tl.load(position_ptr + slot).to(tl.int32)
-        base = (place * KV_HEADS + kv) * prefix_capacity * DIM
+        base = (prefix_slot * KV_HEADS + kv) * prefix_capacity * DIM
         for first in range(0, length, BLOCK):
             n = first + tl.arange(0, BLOCK)
             there = n < length
@@ -165,27 +178,28 @@ def own_attention(
 def patch_rows(
     x_ptr, index, step_ptr, ints_ptr, floats_ptr, enc_ptr, dec_ptr,
     rows, d_model,
-    LANES: tl.constexpr, INTS: tl.constexpr, FLOATS: tl.constexpr, BLOCK: tl.constexpr,
+    PATCH_SLOTS: tl.constexpr, INTS: tl.constexpr, FLOATS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One row: add the changes of all its delta patches at block `index`; most rows have none.
 
-    ints are int64 [LANES, INTS, rows] and floats float32 [LANES, FLOATS, rows], in the order of
-    `buffers.PATCH_INTS` and `buffers.PATCH_FLOATS`; enc and dec are float32 [directions, d_model].
+    ints are int64 [PATCH_SLOTS, INTS, rows] and floats float32 [PATCH_SLOTS, FLOATS, rows], in the
+    order of `buffers.PATCH_INTS` and `buffers.PATCH_FLOATS`; enc and dec are float32
+    [directions, d_model].
     """
     row = tl.program_id(0).to(tl.int64)
     first_token = tl.load(step_ptr + row) == 0
     live = 0
-    for lane in tl.static_range(LANES):
-        live += _live(ints_ptr + lane * INTS * rows + row, rows, index, first_token)
+    for n in tl.static_range(PATCH_SLOTS):
+        live += _live(ints_ptr + n * INTS * rows + row, rows, index, first_token)
     if live > 0:
         d = tl.arange(0, BLOCK)
         inside = d < d_model
         x = tl.load(x_ptr + row * d_model + d, mask=inside, other=0.0).to(tl.float32)
         changed = x
-        for lane in tl.static_range(LANES):
-            here = ints_ptr + lane * INTS * rows + row
+        for n in tl.static_range(PATCH_SLOTS):
+            here = ints_ptr + n * INTS * rows + row
             if _live(here, rows, index, first_token) > 0:
-                numbers = floats_ptr + lane * FLOATS * rows + row
+                numbers = floats_ptr + n * FLOATS * rows + row
                 shift, scale = tl.load(numbers), tl.load(numbers + rows)
                 bias, threshold = tl.load(numbers + 2 * rows), tl.load(numbers + 3 * rows)
                 at = tl.load(here + rows) * d_model + d
@@ -200,7 +214,7 @@ def patch_rows(
 
 @triton.jit
 def _live(here, rows, index, first_token):
-    """1 where this lane changes the row at this block: a delta that does not keep its own value."""
+    """1 where a patch slot changes the row at this block: a delta that is not to the own value."""
     layer, mode = tl.load(here), tl.load(here + 2 * rows)
     persists, own = tl.load(here + 3 * rows), tl.load(here + 4 * rows)
     return ((layer == index) & (mode == 0) & (own == 0) & ((persists != 0) | first_token)).to(

@@ -8,34 +8,15 @@ from typing import NamedTuple
 
 import torch
 
-from pitboss.engine.prefix import BUCKET, prefill_tokens
-from pitboss.engine.scheduler import slots_of_gangs
+from pitboss.engine.config import EngineConfig
+from pitboss.engine.prefix import prefill_tokens
 from pitboss.errors import BadInput
 from pitboss.models.spec import ModelSpec
 
 # CUDA context, libraries and their workspaces, compiled kernels: measured on H100 and H200.
 CONTEXT = 1_100_000_000
 _MLP_FACTOR = 4  # d_mlp is at most this many times d_model in the families the engine knows
-_CANDIDATES = 64 * 64  # tokens of a row that the sampler looks at one by one, 8 + 8 + 4 bytes each
-
-
-class Plan(NamedTuple):
-    """What an engine is asked to hold; the arguments of `Engine`.
-
-    Attributes:
-        saes: Bytes of the whole SAEs that stay on the device.
-        fp8: Whether the blocks' weights are there in 8 bits too.
-    """
-
-    width: int
-    prompt_capacity: int
-    token_capacity: int
-    prefixes: int | None = None
-    lanes: int = 1
-    capture_layers: int = 0
-    gangs: int | None = None
-    saes: int = 0
-    fp8: bool = False
+_CANDIDATES = 64 * 64  # tokens that the sampler looks at for a row, 8 + 8 + 4 bytes each
 
 
 class Need(NamedTuple):
@@ -55,32 +36,48 @@ class Need(NamedTuple):
         return sum(self)
 
 
-def need(spec: ModelSpec, plan: Plan, dtype: torch.dtype, slots: int | None = None) -> Need:
-    """Bytes that a run takes on a CUDA device.
+def need(
+    spec: ModelSpec,
+    config: EngineConfig,
+    dtype: torch.dtype,
+    slots: int | None = None,
+    saes: int = 0,
+) -> Need:
+    """Bytes that an engine takes on a CUDA device.
 
     Args:
-        slots: Rows in flight; as many as the gangs hold if None.
+        slots: Requests in flight; those of the configuration if None.
+        saes: Bytes of the whole SAEs that stay on the device.
     """
     size = dtype.itemsize
-    gangs = slots_of_gangs(plan.width, slots, plan.gangs, fast=True)
-    total, width, d = sum(gangs), plan.width, spec.d_model
+    micro_batches = config.micro_batch_slots(fast=True, slots=slots)
+    total, width, d = sum(micro_batches), config.width, spec.d_model
     token = 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * size
-    places = plan.prefixes or total
-    capacity = -(-plan.prompt_capacity // BUCKET) * BUCKET
+    prefixes = config.prefixes or total
+    capacity = config.padded_prompt
     mlp = _MLP_FACTOR * d
     step = width * size * (spec.vocab_size + 3 * mlp + 8 * d) + width * _CANDIDATES * 20
     prefill = prefill_tokens(capacity, torch.device("cuda")) * (4 * mlp * size + 3 * d * 4)
-    captured = plan.capture_layers * width * d * size * len(gangs)
+    captured = len(config.capture_layers) * width * d * size * len(micro_batches)
     return Need(
-        weights=spec.n_params * (size + plan.fp8),
-        prefixes=places * capacity * token,
-        own_tokens=total * plan.token_capacity * token,
-        buffers=captured + 2 * 4 * d * total * plan.lanes,
+        weights=spec.n_params * (size + (config.precision == "fp8")),
+        prefixes=prefixes * capacity * token,
+        own_tokens=total * config.token_capacity * token,
+        buffers=captured + 2 * 4 * d * total * config.patch_slots,
         step=step,
         prefill=prefill,
         context=CONTEXT,
-        saes=plan.saes,
+        saes=saes,
     )
+
+
+def base_and_slot(
+    spec: ModelSpec, config: EngineConfig, dtype: torch.dtype, slots: int, saes: int = 0
+) -> tuple[int, int]:
+    """Bytes of an engine beyond a parked one's: without any slot, and more for each of so many."""
+    one, all_of_them = (need(spec, config, dtype, n, saes).total for n in (1, slots))
+    slot = (all_of_them - one) // max(1, slots - 1)
+    return one - CONTEXT - slot, slot
 
 
 def usable_bytes(device: torch.device, cap: int | None, reserve: int = 0) -> int:
@@ -95,17 +92,18 @@ def usable_bytes(device: torch.device, cap: int | None, reserve: int = 0) -> int
     return usable if cap is None else min(usable, cap)
 
 
-def fitting_slots(spec: ModelSpec, plan: Plan, dtype: torch.dtype, limit: int) -> int:
-    """The most slots, over all gangs, with which a run takes at most `limit` bytes.
+def fitting_slots(
+    spec: ModelSpec, config: EngineConfig, dtype: torch.dtype, limit: int, saes: int = 0
+) -> int:
+    """The most slots, at most those of the configuration, that take at most `limit` bytes.
 
     Raises:
         BadInput: Not even one slot fits.
     """
-    gangs = plan.gangs or 2
-    most = gangs * plan.width
+    most = sum(config.micro_batch_slots(fast=True))
 
     def fits(slots: int) -> bool:
-        return need(spec, plan, dtype, slots).total <= limit
+        return need(spec, config, dtype, slots, saes).total <= limit
 
     if fits(most):
         return most
@@ -114,10 +112,10 @@ def fitting_slots(spec: ModelSpec, plan: Plan, dtype: torch.dtype, limit: int) -
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     if not low:
-        least = need(spec, plan, dtype, 1).total
+        least = need(spec, config, dtype, 1, saes).total
         raise BadInput(
             f"a run needs at least {least / 1e9:.1f} GB, {limit / 1e9:.1f} GB may be used",
-            where=f"{spec.id}, width {plan.width}",
+            where=f"{spec.id}, width {config.width}",
             next="choose a smaller width, wait for memory, or use another GPU.",
         )
     return low

@@ -1,22 +1,14 @@
-"""Counted noise: a row's randomness is a function of its name, the step and the token id.
+"""Counted noise: a request's randomness is a function of its name, the step and the token id.
 
-Nothing is drawn from a generator, so a row samples the same tokens alone, in any batch, in any
+Nothing is drawn from a generator, so a request samples the same tokens alone, in any batch, in any
 slot, and after a restart. The mixer is the 32-bit integer hash with multipliers 0x21F0AAAD and
 0x735A2D97 (Chris Wellons, "hash prospector"); both are below 2^31, so every product of a 32-bit
 word with one of them fits a signed 64-bit integer exactly.
 """
 
-import hashlib
-
 import torch
 
 _WORD = 0xFFFFFFFF
-
-
-def noise_words(seed: int, name: str) -> tuple[int, int]:
-    """Two 32-bit words that identify the noise of a row in a study with this seed."""
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:], "big")
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
 """Patches as numbers in buffers: any mixture of blocks, features, values and modes in one batch.
 
-All delta patches of a row at one block read the same residual stream and add up. The arithmetic is
-in float32, rounded once, and the same for every row, so that a row's result does not depend on its
-neighbours.
+All delta patches of a request at one block read the same residual stream and add up. The arithmetic
+is in float32, rounded once, and the same for every row of the batch, so that a request's result
+does not depend on its neighbours.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from pitboss.engine.buffers import PATCH_FLOATS, PATCH_INTS, RowBuffers
-from pitboss.engine.row import Patch
-from pitboss.engine.transfer import to_device
+from pitboss.engine.buffers import PATCH_FLOATS, PATCH_INTS, SlotBuffers, to_device
+from pitboss.engine.request import Patch
 from pitboss.errors import BadInput
 from pitboss.saes.loading import SaeLayer
 
@@ -48,7 +47,7 @@ class Directions:
         return index
 
     def leave(self, index: int) -> None:
-        """One row fewer uses the pair that lies there."""
+        """One request fewer uses the pair that lies there."""
         pair = self._held[index]
         pair.users -= 1
         if not pair.users:
@@ -90,17 +89,17 @@ def numbers(patch: Patch, direction: int) -> dict[str, Any]:
 
 
 class Patcher:
-    """Applies the patches of all rows after a block.
+    """Applies the patches of all slots after a block.
 
     Args:
         saes: Whole SAEs by block, needed only by the reconstruct modes.
-        fast: Use the kernel; then every block in `saes` is reconstructed at every step, whoever is
-            seated, because a CUDA graph cannot choose.
+        fast: Use the kernel; then every block in `saes` is reconstructed at every step, whatever is
+            in the slots, because a CUDA graph cannot choose.
     """
 
     def __init__(
         self,
-        buffers: RowBuffers,
+        buffers: SlotBuffers,
         directions: Directions,
         saes: Mapping[int, SaeLayer],
         fast: bool,
@@ -110,7 +109,7 @@ class Patcher:
         self._taken: dict[int, list[int]] = {}  # where the pairs of a slot's patches lie
 
     def put(self, slot: int, patches: tuple[Patch, ...]) -> list[dict[str, Any]]:
-        """Note a row's patches; returns their numbers for the buffers."""
+        """Note the patches of a slot's request; returns their numbers for the buffers."""
         taken = [self.directions.take(patch) for patch in patches]
         self._live[slot], self._taken[slot] = patches, taken
         return [numbers(patch, index) for patch, index in zip(patches, taken, strict=True)]
@@ -129,7 +128,7 @@ class Patcher:
 
     def apply(self, index: int, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """The residual stream [width, d_model] after the patches at this block."""
-        if not self.buffers.lanes:
+        if not self.buffers.patch_slots:
             return x
         if self.fast:
             self._delta_fast(index, x, step)
@@ -137,19 +136,20 @@ class Patcher:
             x = self._delta(index, x, step)
         whole = index in self.saes
         if whole and (self.fast or self._modes.get(index, set()) - {"delta"}):
-            for lane in range(self.buffers.lanes):
-                x = self._reconstruct(index, x, step, lane)
+            for patch_slot in range(self.buffers.patch_slots):
+                x = self._reconstruct(index, x, step, patch_slot)
         return x
 
-    def _lane(self, lane: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        ints = dict(zip(PATCH_INTS, self.buffers.patch_ints[lane], strict=True))
-        return ints, dict(zip(PATCH_FLOATS, self.buffers.patch_floats[lane], strict=True))
+    def _numbers(self, patch_slot: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """The numbers of one patch slot of all rows, by name."""
+        ints = dict(zip(PATCH_INTS, self.buffers.patch_ints[patch_slot], strict=True))
+        return ints, dict(zip(PATCH_FLOATS, self.buffers.patch_floats[patch_slot], strict=True))
 
     def _delta(self, index: int, x: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         exact = x.float()
         changed, touched = exact, torch.zeros_like(step, dtype=torch.bool)
-        for lane in range(self.buffers.lanes):
-            i, f = self._lane(lane)
+        for patch_slot in range(self.buffers.patch_slots):
+            i, f = self._numbers(patch_slot)
             on = _on(i, index, step) & (i["mode"] == 0) & (i["own"] == 0)
             v = (exact * self.directions.enc[i["direction"]]).sum(-1) + f["shift"]
             a = torch.where(v > f["threshold"], torch.relu(f["scale"] * v + f["bias"]), 0.0)
@@ -168,14 +168,14 @@ class Patcher:
         patch_rows[(width,)](
             x, index, step, self.buffers.patch_ints, self.buffers.patch_floats,
             self.directions.enc, self.directions.dec, width, d_model,
-            LANES=self.buffers.lanes, INTS=len(PATCH_INTS), FLOATS=len(PATCH_FLOATS),
+            PATCH_SLOTS=self.buffers.patch_slots, INTS=len(PATCH_INTS), FLOATS=len(PATCH_FLOATS),
             BLOCK=triton.next_power_of_2(d_model), num_warps=8,
         )  # fmt: skip
 
     def _reconstruct(
-        self, index: int, x: torch.Tensor, step: torch.Tensor, lane: int
+        self, index: int, x: torch.Tensor, step: torch.Tensor, patch_slot: int
     ) -> torch.Tensor:
-        i, f = self._lane(lane)
+        i, f = self._numbers(patch_slot)
         sae = self.saes[index]
         features = sae.encode(x.float())
         sets = (i["mode"] == 1) & (i["own"] == 0)

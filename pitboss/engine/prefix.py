@@ -1,63 +1,61 @@
-"""Keys and values of the prompts (all tokens but the last), stored once for all their rows.
+"""Keys and values of the prompts (all tokens but the last), stored once for all their requests.
 
-The last prompt token is not part of the prefix: it is a row's own first step, because that is where
-patches begin. Everything before it is the same for every row of a prompt.
+The last prompt token is not part of the prefix: it is a request's own first step, because that is
+where patches begin. Everything before it is the same for every request of a prompt.
 """
 
 import torch
 import torch.nn.functional as F
 
 from pitboss.engine.architecture import Architecture
+from pitboss.engine.buffers import to_device
+from pitboss.engine.config import BUCKET
 from pitboss.engine.forward import Forward, RotaryTable
-from pitboss.engine.scores import attend
-from pitboss.engine.transfer import to_device
+from pitboss.engine.softmax import attend
 
-# A prompt is padded to whole buckets, and every prefill has the same number of tokens, so that a
-# prompt's keys and values do not depend on which prompts came with it.
-BUCKET = 64
-_TOKENS_CPU, _TOKENS_CUDA = 256, 2048
+_TOKENS_CPU, _TOKENS_CUDA = 256, 2048  # of every prefill, see BUCKET
 
 Prompt = tuple[int, ...]
 
 
 class PrefixStore:
-    """`places` prompts of up to `capacity` tokens each, a multiple of BUCKET.
+    """Slots for prompts of up to `capacity` tokens each, a multiple of BUCKET.
 
     Attributes:
-        k, v: One tensor a block, [places, kv_heads, capacity, head_dim].
-        length: int64 [places].
+        k, v: One tensor a block, [prefix slots, kv_heads, capacity, head_dim].
+        length: int64 [prefix slots].
     """
 
     def __init__(
         self,
         arch: Architecture,
         rotary: RotaryTable,
-        places: int,
+        slots: int,
         capacity: int,
         like: torch.Tensor,
     ) -> None:
         self.arch, self.rotary, self.capacity = arch, rotary, capacity
         self.forward = Forward(arch)
-        shape = (places, arch.n_kv_heads, capacity, arch.head_dim)
+        shape = (slots, arch.n_kv_heads, capacity, arch.head_dim)
         self.k = [like.new_zeros(shape) for _ in arch.blocks]
         self.v = [like.new_zeros(shape) for _ in arch.blocks]
-        self.length = torch.zeros(places, dtype=torch.int64, device=like.device)
+        self.length = torch.zeros(slots, dtype=torch.int64, device=like.device)
         self.tokens = prefill_tokens(capacity, like.device)
 
     @torch.inference_mode()
     def fill(self, prompts: dict[int, Prompt]) -> None:
-        """Compute and store the prefixes of these prompts (place → token ids)."""
+        """Compute and store the prefixes of these prompts (prefix slot → token ids)."""
         pack: dict[int, Prompt] = {}
         room = self.tokens
-        for place, prompt in sorted(prompts.items(), key=lambda item: (len(item[1]), item[0])):
+        for slot, prompt in sorted(prompts.items(), key=lambda item: (len(item[1]), item[0])):
             prefix = prompt[:-1]
-            self.length[place] = len(prefix)
+            self.length[slot] = len(prefix)
             if not prefix:
                 continue
             if _padded(prefix) > room:
                 self._prefill(pack)
                 pack, room = {}, self.tokens
-            pack[place] = prefix
+            pack[slot] = prefix
             room -= _padded(prefix)
         if pack:
             self._prefill(pack)
@@ -69,21 +67,21 @@ class PrefixStore:
         position = torch.zeros(self.tokens, dtype=torch.int64)
         spans: dict[int, slice] = {}
         at = 0
-        for place, prefix in pack.items():
-            spans[place] = slice(at, at + _padded(prefix))
+        for slot, prefix in pack.items():
+            spans[slot] = slice(at, at + _padded(prefix))
             ids[at : at + len(prefix)] = torch.tensor(prefix)
-            position[spans[place]] = torch.arange(_padded(prefix))
+            position[spans[slot]] = torch.arange(_padded(prefix))
             at += _padded(prefix)
         position = to_device(position, device)
         x = self.arch.embed(to_device(ids, device))
         for index, block in enumerate(self.arch.blocks):
             q, k, v = self.forward.before(x, block, position, self.rotary.cos, self.rotary.sin)
             mixed = q.new_zeros(self.tokens, self.arch.n_heads * self.arch.head_dim)
-            for place, span in spans.items():
+            for slot, span in spans.items():
                 here = tuple(part[span].transpose(0, 1) for part in (q, k, v))
                 n = span.stop - span.start
-                self.k[index][place, :, :n] = here[1]
-                self.v[index][place, :, :n] = here[2]
+                self.k[index][slot, :, :n] = here[1]
+                self.v[index][slot, :, :n] = here[2]
                 mixed[span] = self._causal(index, *here).transpose(0, 1).reshape(n, -1)
             x = self.forward.after(x, mixed, block)
 

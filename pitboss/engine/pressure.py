@@ -1,12 +1,18 @@
-"""Fewer rows in flight, or none, while others need the device's memory; and back.
+"""Fewer requests in flight, or none, while others need the device's memory; and back.
 
-Between two steps an engine asks how many rows may be in flight. To change their number it drops its
-keys, values and buffers, builds them again for the new number, and begins the rows that were in
-flight from their first token: a row is a function of itself alone, so no result changes. Told that
-none may be, it moves the model to the host and waits.
+Between two steps an engine asks how many requests may be in flight. To change their number it drops
+its keys, values and buffers, builds them again for the new number, and begins the requests that
+were in flight from their first token: a request's result depends on that request alone, so it does
+not change. Told that none may be, it moves the model to the host and waits.
+
+What a frame names cannot be given up. So nothing waits beneath a frame that names memory of the
+device, and no exception keeps such frames.
 """
 
 import gc
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, Protocol
 
@@ -18,10 +24,10 @@ from pitboss.saes.loading import SaeLayer
 
 
 class Pressure(Protocol):
-    """Tells an engine how many rows may be in flight."""
+    """Tells an engine how many requests may be in flight."""
 
     def __call__(self, slots: int) -> int:
-        """The most rows that may be in flight now, given that `slots` are; 0: leave the device.
+        """The most requests that may be in flight now, given that `slots` are; 0: leave the device.
 
         An engine that has left the device asks with 0 again and again, so that answer may take its
         time. One that found no memory for what it was allowed asks again with fewer than that.
@@ -34,7 +40,7 @@ class Resizable(Protocol):
     most: int
 
     def build(self, slots: int) -> None:
-        """Take the memory for so many rows in flight, and bring the model back if it is away."""
+        """Take the memory for so many slots, and bring the model back if it is away."""
 
     def drop(self) -> None:
         """Give that memory up."""
@@ -44,9 +50,9 @@ class Resizable(Protocol):
 
 
 def resize(engine: Resizable, slots: int, pressure: Pressure) -> None:
-    """Give an engine so many rows in flight, or as many of them as fit; wait while none may be.
+    """Give an engine so many requests in flight, or as many as fit; wait while none may be.
 
-    What does not fit is tried with half of the rows.
+    What does not fit is tried with half of them.
     """
     engine.drop()
     while True:
@@ -66,6 +72,30 @@ def _fits(engine: Resizable, slots: int) -> bool:
     except torch.OutOfMemoryError:
         return False
     return True
+
+
+@contextmanager
+def errors_hold_nothing() -> Iterator[None]:
+    """Whatever is raised leaves without the variables of the frames that it came through."""
+    try:
+        yield
+    except BaseException as error:
+        forget_frames(error)
+        raise
+
+
+def forget_frames(error: BaseException) -> None:
+    """Clear the variables of the ended frames that an exception, and what led to it, came through.
+
+    Who keeps an exception to try again would keep their tensors with it.
+    """
+    linked, seen = [error], set[int]()
+    while linked:
+        one = linked.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            linked += [other for other in (one.__cause__, one.__context__) if other is not None]
 
 
 def finish(device: torch.device) -> None:

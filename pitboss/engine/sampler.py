@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from pitboss.engine.buffers import RowBuffers
+from pitboss.engine.buffers import SlotBuffers
 from pitboss.engine.compiled import compiled
 from pitboss.engine.forward import cap
 from pitboss.engine.noise import gumbel
@@ -19,7 +19,7 @@ _GROUP = 64
 def sample(
     raw: torch.Tensor,
     step: torch.Tensor,
-    buffers: RowBuffers,
+    buffers: SlotBuffers,
     eos: torch.Tensor,
     softcap: float | None,
     wide: bool,

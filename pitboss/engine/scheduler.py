@@ -1,127 +1,116 @@
-"""Which row sits in which slot, and where its prompt lies. Touches no tensors."""
+"""Which request takes which slot, and where its prompt's prefix lies. Touches no tensors."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pitboss.engine.row import Row
-from pitboss.errors import BadInput
+from pitboss.engine.request import Request
 from pitboss.models.text import TextStream
 
 
 @dataclass(slots=True)
-class Seat:
-    """A row in flight: its gang, its slot there, the place of its prompt's prefix, its tokens.
+class ActiveRequest:
+    """A request in flight: its micro-batch, its slot there, its prompt's prefix slot, its tokens.
 
     `stream` turns tokens into text as they come, where somebody asks for it.
     """
 
-    row: Row
-    gang: int
+    request: Request
+    micro_batch: int
     slot: int
-    place: int
+    prefix_slot: int
     tokens: list[int] = field(default_factory=list)
     stream: TextStream | None = None
 
 
 @dataclass(slots=True)
 class Admission:
-    """Rows that sit down now, and the prompts (place → tokens) that must be prefilled first."""
+    """Requests that take their slots now, and prompts (prefix slot → tokens) to prefill first."""
 
-    seats: list[Seat]
+    requests: list[ActiveRequest]
     prefill: dict[int, tuple[int, ...]]
 
 
 class Scheduler:
-    """First come, first seated; a freed slot is refilled at once.
+    """First come, first served; a freed slot is refilled at once.
 
     Args:
-        slots: Rows in flight at most, of each gang.
-        prefixes: Places for prompts that rows share, or None: each slot has a place of its own.
-        gather: Without sharing, wait for this many free slots of a gang before refilling them, so
-            that prompts are prefilled together.
+        slots: Requests in flight at most, of each micro-batch.
+        prefixes: Prefix slots, for prompts that requests share; None: each slot has its own.
+        gather: Without sharing, wait for this many free slots of a micro-batch before refilling
+            them, so that prompts are prefilled together.
+
+    Attributes:
+        waiting: Requests that have no slot yet.
+        active: Requests in flight by their slots, of each micro-batch.
     """
 
     def __init__(self, slots: list[int], prefixes: int | None, gather: int) -> None:
         self.prefixes, self.gather = prefixes, gather
-        self.waiting: deque[Row] = deque()
-        self.seated: list[dict[int, Seat]] = [{} for _ in slots]
+        self.waiting: deque[Request] = deque()
+        self.active: list[dict[int, ActiveRequest]] = [{} for _ in slots]
         self._free = [list(range(n - 1, -1, -1)) for n in slots]
-        self._first_place = [sum(slots[:gang]) for gang in range(len(slots))]
+        self._first_prefix_slot = [sum(slots[:i]) for i in range(len(slots))]
         self._gather = [min(gather, n) for n in slots]
         self._shared = prefixes is not None
         self._prompts: list[tuple[int, ...] | None] = [None] * (prefixes or 0)
-        self._place_of: dict[tuple[int, ...], int] = {}
+        self._prefix_slot_of: dict[tuple[int, ...], int] = {}
         self._users: Counter[int] = Counter()
 
-    def submit(self, rows: Iterable[Row]) -> None:
-        self.waiting.extend(rows)
+    def submit(self, requests: Iterable[Request]) -> None:
+        self.waiting.extend(requests)
 
     def restarted(self, slots: list[int]) -> "Scheduler":
-        """The same rows over other slots: those in flight wait again, before all others."""
+        """The same requests over other slots: those in flight wait again, before all others."""
         made = Scheduler(slots, self.prefixes, self.gather)
-        made.submit(seat.row for gang in self.seated for seat in gang.values())
+        made.submit(one.request for active in self.active for one in active.values())
         made.submit(self.waiting)
         return made
 
     @property
     def busy(self) -> bool:
-        return bool(self.waiting or any(self.seated))
+        return bool(self.waiting or any(self.active))
 
-    def admit(self, gang: int) -> Admission:
-        """Seat waiting rows in a gang's free slots."""
+    def admit(self, micro_batch: int) -> Admission:
+        """Give waiting requests the free slots of a micro-batch."""
         admission = Admission([], {})
-        free, seated = self._free[gang], self.seated[gang]
-        if not self._shared and seated and len(free) < self._gather[gang]:
+        free, active = self._free[micro_batch], self.active[micro_batch]
+        if not self._shared and active and len(free) < self._gather[micro_batch]:
             return admission
         while self.waiting and free:
-            row, slot = self.waiting[0], free[-1]
-            place: int | None = self._first_place[gang] + slot
+            request, slot = self.waiting[0], free[-1]
+            prefix_slot: int | None = self._first_prefix_slot[micro_batch] + slot
             if self._shared:
-                place = self._place(row.prompt, admission.prefill)
+                prefix_slot = self._shared_prefix_slot(request.prompt, admission.prefill)
             else:
-                admission.prefill[self._first_place[gang] + slot] = row.prompt
-            if place is None:
+                admission.prefill[self._first_prefix_slot[micro_batch] + slot] = request.prompt
+            if prefix_slot is None:
                 break
             self.waiting.popleft()
             free.pop()
-            self._users[place] += 1
-            seated[slot] = Seat(row, gang, slot, place)
-            admission.seats.append(seated[slot])
+            self._users[prefix_slot] += 1
+            active[slot] = ActiveRequest(request, micro_batch, slot, prefix_slot)
+            admission.requests.append(active[slot])
         return admission
 
-    def leave(self, seat: Seat) -> None:
-        del self.seated[seat.gang][seat.slot]
-        self._users[seat.place] -= 1
-        self._free[seat.gang].append(seat.slot)
+    def release(self, one: ActiveRequest) -> None:
+        """A request has ended: its slot is free."""
+        del self.active[one.micro_batch][one.slot]
+        self._users[one.prefix_slot] -= 1
+        self._free[one.micro_batch].append(one.slot)
 
-    def _place(self, prompt: tuple[int, ...], prefill: dict[int, tuple[int, ...]]) -> int | None:
-        """Where this prompt lies or can be put; None while others use every place."""
-        if prompt in self._place_of:
-            return self._place_of[prompt]
-        for place, old in enumerate(self._prompts):
-            if not self._users[place]:
+    def _shared_prefix_slot(
+        self, prompt: tuple[int, ...], prefill: dict[int, tuple[int, ...]]
+    ) -> int | None:
+        """Where this prompt lies or can be put; None while others use every prefix slot."""
+        if prompt in self._prefix_slot_of:
+            return self._prefix_slot_of[prompt]
+        for prefix_slot, old in enumerate(self._prompts):
+            if not self._users[prefix_slot]:
                 if old is not None:
-                    del self._place_of[old]
-                self._prompts[place] = prompt
-                self._place_of[prompt] = place
-                prefill[place] = prompt
-                return place
+                    del self._prefix_slot_of[old]
+                self._prompts[prefix_slot] = prompt
+                self._prefix_slot_of[prompt] = prefix_slot
+                prefill[prefix_slot] = prompt
+                return prefix_slot
         return None
-
-
-def slots_of_gangs(width: int, slots: int | None, gangs: int | None, fast: bool) -> list[int]:
-    """How many slots each gang has, at most `width`.
-
-    Raises:
-        BadInput: The slots do not fit the gangs.
-    """
-    if gangs is None:
-        gangs = 2 if fast and (slots is None or slots > width) else 1
-    slots = gangs * width if slots is None else slots
-    if not gangs <= slots <= gangs * width:
-        raise BadInput(
-            f"slots = {slots} must lie between {gangs} and {gangs * width}, "
-            f"{gangs} times the width of {width}"
-        )
-    return [slots // gangs + (gang < slots % gangs) for gang in range(gangs)]

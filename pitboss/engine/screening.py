@@ -15,15 +15,23 @@ import torch
 import torch.nn.functional as F
 
 from pitboss.engine.architecture import architecture
+from pitboss.engine.buffers import to_device
 from pitboss.engine.compiled import way_of
-from pitboss.engine.decisions import Decisions, Floats, Screened, decisions_of, screened
+from pitboss.engine.config import EngineConfig
+from pitboss.engine.decisions import (
+    Decisions,
+    Floats,
+    Screened,
+    check_change,
+    check_screen,
+    decisions_of,
+    screened,
+)
 from pitboss.engine.forward import Forward, RotaryTable, cap
 from pitboss.engine.precision import in_fp8
-from pitboss.engine.prefix import BUCKET, PrefixStore
+from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.pressure import model_to_device
-from pitboss.engine.screening_checks import check_change, check_screen
 from pitboss.engine.stack import Stack
-from pitboss.engine.transfer import to_device
 from pitboss.errors import PitbossError
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
@@ -45,7 +53,7 @@ class Screen:
         mass: Compute probabilities over the whole vocabulary. Without it only the choices' own
             logits are computed, which saves the unembedding of all other tokens; log-odds are the
             same bits either way.
-        precision, fast: As of `Engine`.
+        precision, fast: As of `EngineConfig`.
 
     Attributes:
         unpatched: Decisions of shape [prompts], over the whole vocabulary whatever `mass` is.
@@ -73,6 +81,12 @@ class Screen:
         check_screen(width, prompts, choices, arch.vocab)
         self.prompts, self.choices = tuple(prompts), tuple(choices)
         self._sizes = {choice: len(tokens) for choice, tokens in choices.items()}
+        config = EngineConfig(
+            width=width,
+            prompt_capacity=max(map(len, prompts)),
+            token_capacity=0,
+            prefixes=len(prompts),
+        )
         device = loaded.device
         tokens = torch.tensor([t for tokens in choices.values() for t in tokens], device=device)
         self._tokens, self._forward = tokens, Forward(arch)
@@ -80,23 +94,14 @@ class Screen:
             with torch.inference_mode():
                 self._directions = arch.unembed[tokens].float()
                 like = arch.embed(torch.zeros(1, dtype=torch.int64, device=device))
-                capacity = -(-max(map(len, prompts)) // BUCKET) * BUCKET
-                rotary = RotaryTable(arch, capacity, like)
-                prefix = PrefixStore(arch, rotary, len(prompts), capacity, like)
-                self._stack = Stack(
-                    arch,
-                    rotary,
-                    prefix,
-                    width=width,
-                    slots=width,
-                    token_capacity=0,
-                    shared=True,
-                    way=way_of(device, arch.head_dim, fast),
-                )
+                rotary = RotaryTable(arch, config.padded_prompt, like)
+                prefix = PrefixStore(arch, rotary, len(prompts), config.padded_prompt, like)
+                way = way_of(device, arch.head_dim, fast)
+                self._stack = Stack(arch, rotary, prefix, config, width, way)
                 prefix.fill(dict(enumerate(self.prompts)))
                 self._first_step = torch.zeros(width, dtype=torch.int64, device=device)
                 self._position = torch.tensor([len(p) - 1 for p in prompts], device=device)
-                self._seated: list[int] = []
+                self._assigned: list[int] = []
                 self._sent: torch.cuda.Event | None = None
                 self._clean, self.unpatched = self._run_unpatched()
         except torch.OutOfMemoryError as error:
@@ -139,10 +144,10 @@ class Screen:
         try:
             rows = change.flatten().nonzero().squeeze(1)
             per_prompt = (change != 0).flatten(1).sum(1).tolist()
-            places = np.repeat(np.arange(len(self.prompts)), per_prompt).tolist()
+            prefix_slots = np.repeat(np.arange(len(self.prompts)), per_prompt).tolist()
             found = [
-                self._batch(layer, dec, change, rows[at : at + self.width], places[at:])
-                for at in range(0, len(places), self.width)
+                self._batch(layer, dec, change, rows[at : at + self.width], prefix_slots[at:])
+                for at in range(0, len(prefix_slots), self.width)
             ]
             logits, others = self._to_host(found)
         except torch.OutOfMemoryError as error:
@@ -159,35 +164,35 @@ class Screen:
         dec: torch.Tensor,
         change: torch.Tensor,
         rows: torch.Tensor,
-        places: list[int],
+        prefix_slots: list[int],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """One batch of changed rows, filled up to the width with copies of its last."""
-        places = places[: self.width]
+        prefix_slots = prefix_slots[: self.width]
         if missing := self.width - len(rows):
             rows = torch.cat((rows, rows[-1:].expand(missing)))
-            places = places + places[-1:] * missing
+            prefix_slots = prefix_slots + prefix_slots[-1:] * missing
         prompt, feature = rows // change[0].numel(), rows % change.shape[-1]
         size = change.flatten().index_select(0, rows)
         x = self.clean(layer).index_select(0, prompt).float()
         x = x + size[:, None] * dec.index_select(0, feature)
-        x = self._above(layer, x.to(self.loaded.dtype), places, prompt)
+        x = self._above(layer, x.to(self.loaded.dtype), prefix_slots, prompt)
         return self._read(x, self.mass)
 
     def _above(
-        self, layer: int, x: torch.Tensor, places: list[int], prompt: torch.Tensor
+        self, layer: int, x: torch.Tensor, prefix_slots: list[int], prompt: torch.Tensor
     ) -> torch.Tensor:
         """Residual stream [width, d_model] after the last block, given that after `layer`."""
-        self._seat(places, prompt)
+        self._assign(prefix_slots, prompt)
         for index in range(layer + 1, len(self.arch.blocks)):
             x = self._stack.block(index, x)
         return x
 
-    def _seat(self, places: list[int], prompt: torch.Tensor) -> None:
-        if places != self._seated:
+    def _assign(self, prefix_slots: list[int], prompt: torch.Tensor) -> None:
+        if prefix_slots != self._assigned:
             if self._sent is not None:
-                self._sent.synchronize()  # the places before these may not have left the host yet
-            self._stack.seat(places)
-            self._seated = places
+                self._sent.synchronize()  # those before may not have left the host yet
+            self._stack.assign(prefix_slots)
+            self._assigned = prefix_slots
             if prompt.is_cuda:
                 self._sent = torch.cuda.Event()
                 self._sent.record()
@@ -215,12 +220,12 @@ class Screen:
         streams: list[list[torch.Tensor]] = []
         read: list[tuple[torch.Tensor, torch.Tensor | None]] = []
         for start in range(0, len(self.prompts), self.width):
-            places = list(prompts[start : start + self.width])
-            n = len(places)
-            places += places[-1:] * (self.width - n)
-            last = torch.tensor([self.prompts[place][-1] for place in places])
+            prefix_slots = list(prompts[start : start + self.width])
+            n = len(prefix_slots)
+            prefix_slots += prefix_slots[-1:] * (self.width - n)
+            last = torch.tensor([self.prompts[at][-1] for at in prefix_slots])
             x = self.arch.embed(to_device(last, device))
-            self._seat(places, to_device(torch.tensor(places), device))
+            self._assign(prefix_slots, to_device(torch.tensor(prefix_slots), device))
             after = []
             for index in range(len(self.arch.blocks)):
                 x = self._stack.block(index, x)

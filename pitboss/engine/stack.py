@@ -1,30 +1,26 @@
-"""A model's decoder blocks over a batch of rows, one token each, with their attention."""
+"""A model's decoder blocks over a micro-batch, one token a slot, with their attention."""
 
 from collections.abc import Sequence
 
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention, Room
+from pitboss.engine.attention import Attention, PlainAttention
 from pitboss.engine.compiled import Way, compiled
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.forward import Forward, RotaryTable
-from pitboss.engine.plain_attention import PlainAttention
 from pitboss.engine.prefix import PrefixStore
 from pitboss.engine.tiled_attention import TiledAttention
 
 
 class Stack:
-    """The blocks over `width` rows: attention to prompts' prefixes and to the rows' own tokens.
+    """The blocks over `width` rows: attention to prompts' prefixes and to the slots' own tokens.
 
     The matrix products always have `width` rows, however few slots are in use, because a product's
     rounding may depend on its shape.
 
     Args:
-        width: Rows of every matrix product.
-        slots: Rows that can be in flight, at most `width`.
-        token_capacity: Most own tokens of any row; 0 where rows only ever run their first token
-            (their own keys are then kept nowhere).
-        shared: Whether few prompts are shared by many rows, or place i belongs to slot i.
+        slots: Rows that can hold a request, at most the width.
         way: `compiled` with attention kernels of our own (CUDA), `tiled`, or `plain`.
     """
 
@@ -33,40 +29,36 @@ class Stack:
         arch: Architecture,
         rotary: RotaryTable,
         prefix: PrefixStore,
-        *,
-        width: int,
+        config: EngineConfig,
         slots: int,
-        token_capacity: int,
-        shared: bool,
         way: Way,
     ) -> None:
-        self.arch, self.rotary, self.width, self.slots = arch, rotary, width, slots
+        self.arch, self.rotary, self.slots = arch, rotary, slots
         self.fast = way == "compiled"
         forward = Forward(arch)
-        room = Room(width, slots, token_capacity, shared)
         self.attention: Attention
         if self.fast:
             from pitboss.engine.fast_attention import FastAttention  # needs Triton
 
-            self.attention = FastAttention(arch, prefix, room)
+            self.attention = FastAttention(arch, prefix, config, slots)
             self._before, self._hidden = compiled(forward.before), compiled(forward.hidden)
             self._after, self._logits = compiled(forward.after), compiled(forward.logits)
         else:
             kind = TiledAttention if way == "tiled" else PlainAttention
-            self.attention = kind(arch, prefix, room)
+            self.attention = kind(arch, prefix, config, slots)
             self._before, self._after = forward.before, forward.after
             self._logits = forward.logits
 
-    def seat(self, places: Sequence[int | None]) -> None:
+    def assign(self, prefix_slots: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        self.attention.seat(places)
+        self.attention.assign(prefix_slots)
 
     def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
-        """Start one token of every row.
+        """Start one token of every slot.
 
         Args:
-            position: int64 [width], place of the token in its text.
-            step: int64 [width], how many tokens the row has run before this one.
+            position: int64 [width], where the token stands in its text.
+            step: int64 [width], how many tokens the slot's request has run before this one.
         """
         self.position = position
         self.attention.begin(position, step)

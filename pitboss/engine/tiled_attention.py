@@ -1,18 +1,18 @@
-"""Attention on a CPU: a prompt's keys for a tile of rows, own keys as far as any row has come."""
+"""Attention on a CPU: a prompt's keys for a tile of slots, own keys as far as any slot has come."""
 
 from collections.abc import Sequence
 
 import torch
 
 from pitboss.engine.architecture import Architecture
-from pitboss.engine.attention import Attention, Room
+from pitboss.engine.attention import Attention, tiles_of
+from pitboss.engine.config import EngineConfig
 from pitboss.engine.prefix import PrefixStore
-from pitboss.engine.running import Running, first, further, scores_of
-from pitboss.engine.tiles import tiles_of
+from pitboss.engine.softmax import RunningSoftmax, first, further, scores_of
 
-# Rows of a tile. All tiles are filled up to it, so that their products have one shape.
+# Slots of a tile. All tiles are filled up to it, so that their products have one shape.
 _TILE = 64
-# Own keys of a part. All parts have as many, so that a row's bits do not depend on how far its
+# Own keys of a part. All parts have as many, so that a request's bits do not depend on how far its
 # neighbours have come: that decides only how many parts there are.
 _PART = 32
 
@@ -21,35 +21,37 @@ class TiledAttention(Attention):
     """What `PlainAttention` computes, without what it computes in vain.
 
     Own keys lie part by part, all slots' first parts before all second ones: what a step reads is
-    one stretch of memory. What hides keys from rows is worked out once a step, for all blocks.
+    one stretch of memory. What hides keys from slots is worked out once a step, for all blocks.
     """
 
-    def __init__(self, arch: Architecture, prefix: PrefixStore, room: Room) -> None:
-        super().__init__(arch, prefix, room)
+    def __init__(
+        self, arch: Architecture, prefix: PrefixStore, config: EngineConfig, slots: int
+    ) -> None:
+        super().__init__(arch, prefix, config, slots)
         self.group = arch.n_heads // arch.n_kv_heads
-        self.part = _PART if room.tokens else 1  # or there is the present key alone
-        parts = -(-max(room.tokens, 1) // self.part)
-        batch = room.slots * arch.n_kv_heads
-        self.own_k, self.own_v = self._room_for_own(parts, batch, self.part, arch.head_dim)
+        self.part = _PART if self.tokens else 1  # or there is the present key alone
+        parts = -(-max(self.tokens, 1) // self.part)
+        batch = slots * arch.n_kv_heads
+        self.own_k, self.own_v = self._own_keys_and_values(parts, batch, self.part, arch.head_dim)
         self.own_index = torch.arange(parts * self.part, device=self.device)
         self.prefix_index = torch.arange(prefix.capacity, device=self.device)
-        self.batch_index = torch.arange(batch, device=self.device).view(room.slots, -1)
+        self.batch_index = torch.arange(batch, device=self.device).view(slots, -1)
 
-    def seat(self, places: Sequence[int | None]) -> None:
+    def assign(self, prefix_slots: Sequence[int | None]) -> None:
         """Tell which prefix each slot sees; None for an idle slot."""
-        if not self.room.shared:
-            self.place = self._tensor([place or 0 for place in places])
+        if not self.shared:
+            self.prefix_slot = self._tensor([at or 0 for at in prefix_slots])
             return
-        tiles = tiles_of(places, _TILE)
+        tiles = tiles_of(prefix_slots, _TILE)
         members: list[int] = []
-        at = [0] * len(places)  # where in `members` a slot is; an idle one is anywhere
-        for start, rows in zip(tiles.start, tiles.rows, strict=True):
-            slots = tiles.order[start : start + rows]
+        at = [0] * len(prefix_slots)  # where in `members` a slot is; an idle one is anywhere
+        for start, size in zip(tiles.start, tiles.size, strict=True):
+            slots = tiles.order[start : start + size]
             for slot in slots:
                 at[slot] = len(members)
                 members.append(slot)
-            members += slots[-1:] * (_TILE - rows)
-        self.place = self._tensor(tiles.place)
+            members += slots[-1:] * (_TILE - size)
+        self.prefix_slot = self._tensor(tiles.prefix_slot)
         self.members, self.at = self._tensor(members), self._tensor(at)
 
     def _tensor(self, values: list[int]) -> torch.Tensor:
@@ -57,10 +59,10 @@ class TiledAttention(Attention):
 
     def begin(self, position: torch.Tensor, step: torch.Tensor) -> None:
         """Prepare one token of every row: its position in the text, its number of own tokens."""
-        n = self.room.slots
+        n = self.slots
         self.step, position = step[:n], position[:n]
-        length = self.prefix.length[self.place]
-        if self.room.shared:
+        length = self.prefix.length[self.prefix_slot]
+        if self.shared:
             position = position[self.members].view(-1, _TILE).repeat_interleave(self.group, 1)
         else:
             position = position[:, None]
@@ -80,11 +82,11 @@ class TiledAttention(Attention):
         self.own_row = row.flatten()
 
     def _hidden(self, hidden: torch.Tensor, back: torch.Tensor) -> dict[int | None, torch.Tensor]:
-        """What to add to the scores for each window of the model, […, rows or tiles · heads, n, t].
+        """What to add to the scores for each window: […, slots or tiles · heads, n, t].
 
         Args:
             hidden: Keys that are not seen whatever the window.
-            back: How many tokens before the row's they are.
+            back: How many tokens before the slot's present one they are.
         """
         found = {}
         for window in set(self.arch.windows):
@@ -97,40 +99,40 @@ class TiledAttention(Attention):
         self, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
     ) -> torch.Tensor:
         """[width, heads·head_dim] of queries [width, heads, …], keys and values [width, kv, …]."""
-        n, heads, dim = self.room.slots, self.arch.n_kv_heads, self.arch.head_dim
+        n, heads, dim = self.slots, self.arch.n_kv_heads, self.arch.head_dim
         q = q[:n].view(n, heads, self.group, dim)
-        found = self._shared(index, q) if self.room.shared else self._private(index, q)
+        found = self._shared(index, q) if self.shared else self._private(index, q)
         found = self._own(found, index, q.flatten(0, 1), k[:n], v[:n])
         mixed = found.result().to(q.dtype).view(n, -1)
-        if n == self.room.width:
+        if n == self.width:
             return mixed
-        return torch.cat([mixed, mixed.new_zeros(self.room.width - n, mixed.shape[1])])
+        return torch.cat([mixed, mixed.new_zeros(self.width - n, mixed.shape[1])])
 
-    def _shared(self, index: int, q: torch.Tensor) -> Running:
-        """A tile's rows are folded into its queries; [slots · kv_heads, group, …]."""
+    def _shared(self, index: int, q: torch.Tensor) -> RunningSoftmax:
+        """A tile's slots are folded into its queries; [slots · kv_heads, group, …]."""
         _, heads, group, dim = q.shape
         folded = q[self.members].view(-1, _TILE, heads, group, dim).transpose(1, 2)
         folded = folded.reshape(-1, _TILE * group, dim)
-        k, v = (x[index][self.place].flatten(0, 1) for x in (self.prefix.k, self.prefix.v))
+        k, v = (x[index][self.prefix_slot].flatten(0, 1) for x in (self.prefix.k, self.prefix.v))
         part = first(self._scores(index, folded, k, self.prefix_hidden), v)
-        return Running(*(self._by_slot(x) for x in part))
+        return RunningSoftmax(*(self._by_slot(x) for x in part))
 
     def _by_slot(self, x: torch.Tensor) -> torch.Tensor:
-        """[tiles · kv_heads, rows · group, …] → [slots · kv_heads, group, …]."""
+        """[tiles · kv_heads, slots of a tile · group, …] → [slots · kv_heads, group, …]."""
         x = x.view(-1, self.arch.n_kv_heads, _TILE, self.group, x.shape[-1]).transpose(1, 2)
         return x.flatten(0, 1)[self.at].flatten(0, 1)
 
-    def _private(self, index: int, q: torch.Tensor) -> Running:
+    def _private(self, index: int, q: torch.Tensor) -> RunningSoftmax:
         """A prompt of its own for each slot."""
         k, v = self.prefix.k[index], self.prefix.v[index]
-        if len(k) != len(self.place):  # several gangs of slots share one store
-            k, v = k[self.place], v[self.place]
+        if len(k) != len(self.prefix_slot):  # several micro-batches share one store
+            k, v = k[self.prefix_slot], v[self.prefix_slot]
         scores = self._scores(index, q.flatten(0, 1), k.flatten(0, 1), self.prefix_hidden)
         return first(scores, v.flatten(0, 1))
 
     def _own(
-        self, found: Running, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-    ) -> Running:
+        self, found: RunningSoftmax, index: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    ) -> RunningSoftmax:
         keys, values = self.own_k[index], self.own_v[index]
         for every, new in ((keys, k), (values, v)):
             every.view(-1, self.arch.head_dim).index_copy_(0, self.own_row, new.flatten(0, 1))

@@ -1,1 +1,1 @@
-"""The floor: the GPUs of a shared machine, who sits at them, and what we may place there."""
+"""The GPUs of a shared machine: who holds their memory, and what of ours may run where."""

@@ -180,7 +180,7 @@ def _check_available(spec: ModelSpec) -> None:
 
 def _advice(spec: ModelSpec) -> str:
     if spec.local:
-        return "Run `python -m pitboss.lab verify`, then `make lab` if a file is damaged."
+        return "Run `python -m training verify`, then `make lab` if a file is damaged."
     return (
         f"Accept the licence at https://huggingface.co/{spec.id}, then `hf auth login` or set "
         f"HF_TOKEN; without network, download once with `hf download {spec.id} --revision "

@@ -18,7 +18,7 @@ from pitboss.report.canvas import (
     picture,
     title,
 )
-from pitboss.report.tables import primary_stops
+from pitboss.report.tables import primary
 
 Names = Collection[tuple[int, int]]
 
@@ -26,7 +26,11 @@ _DOTS = 3000  # features drawn one by one; the others of a layer are a bar
 
 
 def screening_figure(
-    ranking: pd.DataFrame, by: str, planted: Names = (), null: Names = ()
+    ranking: pd.DataFrame,
+    by: str,
+    planted: Names = (),
+    null: Names = (),
+    contrasted: tuple[str, str] | None = ("safe", "risky"),
 ) -> bytes:
     """How far each feature moves the log odds of stopping, by layer and by rank.
 
@@ -35,6 +39,7 @@ def screening_figure(
         by: The column it is ranked by, contrast or shift.
         planted: (layer, feature) known to be causal, ringed.
         null: (layer, feature) known to do nothing, crossed.
+        contrasted: The two values of the contrast; None where there is none.
     """
     figure, axes = canvas(9.0, 4.2, 1, 2)
     moved = ranking[~ranking["unchanged"]]
@@ -54,7 +59,9 @@ def screening_figure(
         axis.scatter(across, up, s=8, color=ORANGE, alpha=0.6, linewidths=0)
         _mark(axis, first, across, up, planted, "o", GREEN, "planted causal")
         _mark(axis, first, across, up, null, "x", BLUE, "planted null")
-    named = "safe value − risky value" if by == "contrast" else "patched − unpatched"
+    named = "patched − unpatched"
+    if by == "contrast" and contrasted is not None:
+        named = " − ".join(f"{name} value" for name in contrasted)
     axes[0].axhline(0, color=GREY, linewidth=0.8)
     layer_ticks(axes[0], moved["layer"].to_numpy())
     axes[0].set_xlabel("layer")
@@ -83,7 +90,7 @@ def effects_figure(effects: pd.DataFrame, planted: Names = (), null: Names = ())
         null: (layer, feature) known to do nothing, crossed.
     """
     figure, axes = canvas(9.0, 4.2, 1, 2)
-    effects = primary_stops(effects)
+    effects = primary(effects, role="feature")
     rows, total = effects[effects["status"] == "tested"], len(effects)
     if rows.empty:
         for axis in axes:

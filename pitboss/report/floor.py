@@ -1,13 +1,10 @@
-"""The floor as a person reads it: a table of GPUs and tenants, and the room over time."""
+"""The room that others leave on each GPU over time."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from pitboss.floor.classes import occupancy
-from pitboss.floor.gpus import Gpu, Survey
-from pitboss.floor.offers import tenants_of
 from pitboss.report.canvas import (
     BLUE,
     GREEN,
@@ -26,38 +23,6 @@ from pitboss.report.canvas import (
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, YELLOW, INK)
 MOST_POINTS = 500
-
-
-def gb(size: int) -> float:
-    """Bytes as GB (10⁹ bytes) with one decimal."""
-    return round(size / 1e9, 1)
-
-
-def floor_rows(
-    survey: Survey, more: Mapping[int, Mapping[str, object]] | None = None
-) -> list[dict[str, object]]:
-    """One row a GPU; sizes in GB.
-
-    Args:
-        more: Further cells by the GPU's index.
-    """
-    rows = [_row(gpu, (more or {}).get(gpu.index, {})) for gpu in survey.gpus]
-    unknown = [name for name in ("busy", "temperature") if not any(row[name] for row in rows)]
-    return [{name: cell for name, cell in row.items() if name not in unknown} for row in rows]
-
-
-def _row(gpu: Gpu, more: Mapping[str, object]) -> dict[str, object]:
-    return {
-        "GPU": gpu.index,
-        "class": occupancy(gpu),
-        "free": f"{gb(gpu.free)} GB",
-        "used": f"{gb(gpu.used)} GB",
-        "tenants": ", ".join(tenants_of(gpu)) or "nobody",
-        **more,
-        "busy": "" if gpu.utilisation is None else f"{gpu.utilisation} %",
-        "temperature": "" if gpu.temperature is None else f"{gpu.temperature} °C",
-        "name": gpu.name,
-    }
 
 
 def room_picture(

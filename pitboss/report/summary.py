@@ -20,6 +20,7 @@ from pitboss.analysis.repeats import (
     text_digests,
 )
 from pitboss.errors import Incomplete
+from pitboss.formats import duration, percent
 from pitboss.store import SCHEMAS, Store
 from pitboss.store.parts import Record
 
@@ -50,13 +51,18 @@ class Expected:
 
 
 def summarize(
-    store: Store, expected: Iterable[Expected], *, extra: Mapping[str, Any] | None = None
+    store: Store,
+    expected: Iterable[Expected],
+    waiting: Sequence[str] = (),
+    *,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compares what should exist with what does.
 
     Args:
         store: The study.
         expected: What each step must have left behind.
+        waiting: Why further steps are not known yet, one sentence each.
         extra: More to say in the summary, under its own keys.
 
     Returns:
@@ -67,7 +73,7 @@ def summarize(
         "finished" (epoch seconds) and null without them; rows_per_second divides the rows by it,
         or by lane_seconds. A step with responses says of each arm how many are "new_texts".
     """
-    problems: list[str] = []
+    problems = list(waiting)
     shortfalls: list[str] = []
     warnings: list[str] = []
     grouped: dict[str, list[tuple[dict[str, Any], list[Record]]]] = {}
@@ -90,14 +96,18 @@ def summarize(
 
 
 def write_summary(
-    store: Store, expected: Iterable[Expected], *, extra: Mapping[str, Any] | None = None
+    store: Store,
+    expected: Iterable[Expected],
+    waiting: Sequence[str] = (),
+    *,
+    extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes summary.json, then fails if anything is missing or too much.
 
     Raises:
         Incomplete: Counts differ from what is expected; the summary is written all the same.
     """
-    summary = summarize(store, expected, extra=extra)
+    summary = summarize(store, expected, waiting, extra=extra)
     path = store.write_json(SUMMARY, summary)
     if not summary["complete"]:
         problems = summary["problems"]
@@ -119,10 +129,10 @@ def summary_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "rows": step["rows"]["actual"],
             "expected": _or(step["rows"]["expected"], "not fixed"),
             "parts": f"{step['parts']['actual']}/{step['parts']['expected']}",
-            "valid responses": _percent(step["valid_responses"], "valid"),
-            "cut off": _percent(step["valid_responses"], "cut_off"),
+            "valid responses": _part(step["valid_responses"], "valid"),
+            "cut off": _part(step["valid_responses"], "cut_off"),
             "new texts": _share(step["new_texts"]),
-            "wall": _duration(found["wall_seconds"] or found["lane_seconds"]),
+            "wall": duration(found["wall_seconds"] or found["lane_seconds"]),
             "rows/s": step["rows_per_second"],
         }
         for experiment, found in summary["experiments"].items()
@@ -233,19 +243,11 @@ def _or(value: Any, otherwise: str) -> Any:
     return otherwise if value is None else value
 
 
-def _percent(found: Mapping[str, Any] | None, name: str) -> str:
-    return f"{found[name] / found['responses']:.1%}" if found and found["responses"] else ""
+def _part(found: Mapping[str, Any] | None, name: str) -> str:
+    return percent(found[name] / found["responses"]) if found and found["responses"] else ""
 
 
 def _share(texts: Mapping[str, Any]) -> str:
     """Over all arms."""
     repeats = sum(arm["repeats"] for arm in texts.values())
-    return f"{sum(arm['new'] for arm in texts.values()) / repeats:.1%}" if repeats else ""
-
-
-def _duration(seconds: float | None) -> str:
-    if not seconds:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return percent(sum(arm["new"] for arm in texts.values()) / repeats) if repeats else ""

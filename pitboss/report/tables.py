@@ -5,6 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from pitboss.analysis.effects import PRIMARY
+from pitboss.formats import interval, number, p_value
+
 LIMIT = 90_000
 """Most characters of a table; an artifact should stay under 100 kB."""
 
@@ -21,7 +24,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], *, rest: str = "", limit: 
         return "_No rows._\n"
     names = list(rows[0])
     head = [_line(names), _line(["---"] * len(names))]
-    lines = [_line([shown(row[name]) for name in names]) for row in rows]
+    lines = [_line([number(row[name]) for name in names]) for row in rows]
     kept, size = 0, sum(len(line.encode()) + 1 for line in head) + 300
     for line in lines:
         size += len(line.encode()) + 1
@@ -42,7 +45,7 @@ def artifact_rows(
     kept: list[dict[str, Any]] = []
     size = 300
     for index, row in enumerate(rows):
-        cells = {name: shown(value) for name, value in row.items()}
+        cells = {name: number(value) for name, value in row.items()}
         size += sum(len(f'"{k}": "{v}", '.encode()) for k, v in cells.items())
         if size > limit:
             first = next(iter(cells))
@@ -53,15 +56,15 @@ def artifact_rows(
     return kept
 
 
-def primary_stops(effects: pd.DataFrame) -> pd.DataFrame:
-    """What the headline is about: rows of features, not controls, safe against risky, on stopping.
+def primary(effects: pd.DataFrame, outcome: str = "stop", role: str | None = None) -> pd.DataFrame:
+    """What the headline is about: safe against risky at discovery, of one role or of all.
 
     Args:
         effects: Rows of the kind `effects`.
     """
-    chosen = (effects["role"] == "feature") & (effects["phase"] == "discovery")
-    chosen &= (effects["contrast"] == "safe_vs_risky") & (effects["outcome"] == "stop")
-    return effects[chosen]
+    chosen = (effects["phase"] == "discovery") & (effects["contrast"] == PRIMARY)
+    chosen &= effects["outcome"] == outcome
+    return effects[chosen if role is None else chosen & (effects["role"] == role)]
 
 
 def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, Any]]:
@@ -71,7 +74,7 @@ def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, An
         effects: Rows of the kind `effects`.
         top: Rows at most.
     """
-    rows = primary_stops(effects)
+    rows = primary(effects, role="feature")
     rows = rows[rows["status"] == "tested"]
     rows = rows.assign(size=rows["difference"].abs())
     rows = rows.sort_values(["p", "size", "layer", "feature"], ascending=[True, False, True, True])
@@ -92,25 +95,30 @@ def strongest_effects(effects: pd.DataFrame, top: int = 50) -> list[dict[str, An
     ]
 
 
-def finding_rows(findings: pd.DataFrame, top: int = 100) -> list[dict[str, Any]]:
-    """The features found causal, the clearest first, readable.
+def strongest_first(findings: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the kind `findings`: causal features first, then by p, then by size."""
+    keyed = findings.assign(_p=findings["p"].fillna(2), _size=-findings["difference"].abs())
+    order = ["causal", "_p", "_size", "layer", "feature"]
+    ranked = keyed.sort_values(order, ascending=[False, True, True, True, True])
+    return ranked.drop(columns=["_p", "_size"]).reset_index(drop=True)
 
-    Args:
-        findings: Rows of the kind `findings`.
-        top: Rows at most.
-    """
-    rows = findings[findings["causal"]].sort_values(["p", "layer", "feature"])
+
+def finding_rows(findings: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of the kind `findings`, readable."""
     return [
         {
-            "layer": int(row.layer),
-            "feature": int(row.feature),
+            "feature": f"L{row.layer}/F{row.feature}",
+            "causal": number(row.causal),
+            "confirmed": number(row.confirmed),
             "prompt": row.prompt,
-            "Δ stop": f"{row.difference:+.0%} [{row.ci_low:+.0%}, {row.ci_high:+.0%}]",
-            "p": row.p,
-            "q": row.q,
-            "confirmed": "" if pd.isna(row.confirmed) else "yes" if row.confirmed else "no",
+            "stop, safe - risky": interval(row.difference, row.ci_low, row.ci_high),
+            "q": p_value(row.q),
+            "prompts": row.prompts_causal,
+            "runs": row.runs,
+            "d": row.d,
+            "breaks answers": "yes" if row.unreadable else "",
         }
-        for row in rows.head(top).itertuples()
+        for row in findings.itertuples()
     ]
 
 
@@ -134,19 +142,23 @@ def control_rows(controls: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*rows, {**same, "rate": "responses that changed"}] if own["runs"] else rows
 
 
-def leading_features(ranking: pd.DataFrame, top: int = 100) -> list[dict[str, Any]]:
+def leading_features(
+    ranking: pd.DataFrame, top: int = 100, contrasted: tuple[str, str] | None = ("safe", "risky")
+) -> list[dict[str, Any]]:
     """The features that lead a screening, readable.
 
     Args:
         ranking: Rows of the kind `ranking`, in their order.
         top: Rows at most.
+        contrasted: The two values of the contrast; None where there is none.
     """
+    contrast = " − ".join(contrasted or ("contrast",))
     return [
         {
             "rank": int(row.rank),
             "layer": int(row.layer),
             "feature": int(row.feature),
-            "safe − risky": None if pd.isna(row.contrast) else f"{row.contrast:+.3f}",
+            contrast: None if pd.isna(row.contrast) else f"{row.contrast:+.3f}",
             "in": row.contrast_prompt,
             "shift": f"{row.shift:+.3f}",
             "under": f"{row.prompt}, {row.value_name}",
@@ -200,19 +212,6 @@ def outcome_rows(outcomes: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return made
-
-
-def shown(value: Any) -> str:
-    """A cell's text: thousands separated, small p in powers of ten, nothing for null."""
-    if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:,.3g}"
-    return str(value)
 
 
 def _line(cells: Sequence[str]) -> str:

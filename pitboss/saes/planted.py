@@ -1,6 +1,7 @@
 """Features with a known answer, planted in the lab's SAEs when these were built."""
 
 import json
+from collections.abc import Collection
 
 from pitboss.errors import BadInput
 from pitboss.models.catalogue import LAB_DIR
@@ -33,4 +34,13 @@ def planted(release: str) -> dict[int, dict[str, list[int]]]:
             role: sorted(f["feature"] for f in features if f["role"] == role) for role in ROLES
         }
         for layer, features in every[release].items()
+    }
+
+
+def planted_in(release: str, layers: Collection[int]) -> dict[str, set[tuple[int, int]]]:
+    """Planted features of some layers: role -> (layer, feature). Raises as `planted`."""
+    known = planted(release)
+    return {
+        role: {(layer, i) for layer in layers for i in known.get(layer, {}).get(role, ())}
+        for role in ROLES
     }

@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from pitboss.errors import BadInput
+from pitboss.saes.false_discovery import benjamini_hochberg
 from pitboss.saes.sums import Count, Floats, GroupSums, sums_of_table
 
 _TINY = 1e-290
@@ -192,15 +193,6 @@ def statistics_of_tables(
         states=sums_of_table(sums, "states") if count == "states" else None,
         adjusted=None if adjustments is None else adjustments.to_pandas(),
     )
-
-
-def benjamini_hochberg(p: Floats) -> Floats:
-    """q values over all p that are not NaN; NaN stays NaN and is not counted."""
-    q = np.full(len(p), np.nan)
-    tested = ~np.isnan(p)
-    if tested.any():
-        q[tested] = stats.false_discovery_control(p[tested], method="bh")
-    return q
 
 
 def _layer(

@@ -3,7 +3,7 @@
 Start reading at `store.py`; `schemas.py` lists every table.
 """
 
-from pitboss.store.coverage import Coverage, require_counts
+from pitboss.store.coverage import Coverage
 from pitboss.store.parts import PartRef, part_key
 from pitboss.store.schemas import KINDS, SCHEMAS, schema_docs, table_of
 from pitboss.store.store import Store
@@ -17,7 +17,6 @@ __all__ = [
     "Problem",
     "Store",
     "part_key",
-    "require_counts",
     "schema_docs",
     "table_of",
 ]

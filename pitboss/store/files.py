@@ -84,11 +84,25 @@ def publish(path: Path, file: IO[bytes], target: Path) -> None:
     sync_folder(target.parent)
 
 
-def write_atomic(tmp: Path, target: Path, data: bytes) -> None:
+def write_atomic(tmp: Path, target: Path, data: bytes, mode: int = 0o600) -> None:
     """Replaces the target's bytes in one step, through a temporary file in `tmp`."""
     with temporary(tmp) as (path, file):
+        os.fchmod(file.fileno(), mode)
         file.write(data)
         publish(path, file, target)
+
+
+def replace_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replaces a file outside the studies in one step, through one beside it.
+
+    Args:
+        mode: Permissions of the file; its folder, if it is missing, is made for the owner alone.
+
+    Raises:
+        PitbossError: The disk is full; the old file is still there.
+    """
+    ensure_folder(path.parent)
+    write_atomic(path.parent, path, data, mode)
 
 
 def clean(tmp: Path) -> int:

@@ -64,6 +64,18 @@ KINDS: dict[str, Kind] = {
 SCHEMAS: dict[str, pa.Schema] = {name: kind.schema for name, kind in KINDS.items()}
 
 
+def register(kind: Kind) -> Kind:
+    """Make a kind of table known that is declared beside the experiment which makes it.
+
+    Raises:
+        BadInput: Another kind has that name.
+    """
+    if KINDS.setdefault(kind.name, kind) != kind:
+        raise BadInput(f"There is another table kind {kind.name!r}.", where="store schemas")
+    SCHEMAS[kind.name] = kind.schema
+    return kind
+
+
 def kind_of(name: str) -> Kind:
     """Returns the kind of that name, or raises BadInput listing the known ones."""
     if name not in KINDS:

@@ -1,4 +1,4 @@
-"""Tables of whole games under a patch that stays, and of what the patch does to them."""
+"""Tables of whole games with a clamped feature, and of what the patch does to them."""
 
 import pyarrow as pa
 
@@ -14,7 +14,7 @@ MEASURES: dict[str, str] = {
     "loss_chasing": "loss chasing I_LC, mean over games with a bet after a loss",
     "extreme": "extreme betting I_EC, mean over games with a bet",
 }
-"""What is measured of a game, by column name: see docs/persistent.md."""
+"""What is measured of a game, by column name: see docs/clamped-games.md."""
 
 PERSISTENT = Kind(
     "persistent",

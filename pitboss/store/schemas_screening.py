@@ -6,7 +6,9 @@ from pitboss.store.columns import Kind, optional, required
 
 SCREENING = Kind(
     "screening",
-    "One row a feature, prompt and value: the decision of the first token, computed, not sampled.",
+    "One row a feature, prompt and value: the decision of the first token, computed, not sampled. "
+    "Without groups of games value_name is off (0) or most (the largest activation in the screened "
+    "prompts).",
     (
         required("model", pa.string(), "Model id of the catalogue."),
         required("layer", pa.int16(), "Patched block, from 0."),
@@ -41,7 +43,8 @@ SCREENING = Kind(
 
 RANKING = Kind(
     "ranking",
-    "One row a screened feature: its strongest effects on the log odds of stopping.",
+    "One row a screened feature: its strongest effects on the log odds of stopping. Where its "
+    "values are off and most, the contrast is off minus most.",
     (
         required("model", pa.string(), "Model id of the catalogue."),
         required("rank", pa.int32(), "Place, from 1."),

@@ -9,6 +9,7 @@ from pitboss.errors import BadInput
 from pitboss.games.conditions import Condition
 from pitboss.games.prompts import PROMPTS
 from pitboss.games.reading import READERS
+from pitboss.models.catalogue import MODELS
 
 NAME_PATTERN = "^[a-z0-9][a-z0-9-]*$"
 
@@ -29,13 +30,18 @@ def unique(values: list[Any]) -> list[Any]:
 
 
 def _expand_range(value: Any) -> Any:
-    """``"1-31"`` -> ``[1, ..., 31]``; anything else is left for the type to judge."""
+    """``"1-31"`` -> ``[1, ..., 31]``, no further than any model of the catalogue goes."""
+    if isinstance(value, list):
+        return value
     span = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", value) if isinstance(value, str) else None
     if span is None:
-        return value
+        raise ValueError("should be a list of layers such as [9, 10], or a range such as 1-31")
     first, last = int(span[1]), int(span[2])
     if last < first:
         raise ValueError(f"the range {value!r} runs backwards")
+    deepest = max(model.n_layers for model in MODELS.values())
+    if last >= deepest:
+        raise ValueError(f"no model has more than {deepest} layers, counted from 0")
     return list(range(first, last + 1))
 
 
@@ -68,7 +74,7 @@ def _known_condition(key: str) -> str:
         raise ValueError(str(error)) from error
 
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 Alias = Annotated[str, Field(pattern=NAME_PATTERN)]
 """How a study calls a model; part of keys and file names."""
@@ -116,13 +122,13 @@ FeatureIds = dict[
 
 
 def _leading(value: Any) -> Any:
-    """``"top 2,000"`` -> 2000; anything else is left for the type to judge."""
-    top = (
-        re.fullmatch(r"\s*top\s+(\d{1,3}(?:,\d{3})+|\d+)\s*", value)
-        if isinstance(value, str)
-        else None
-    )
-    return value if top is None else int(top[1].replace(",", ""))
+    """``"top 2,000"`` -> 2000."""
+    if not isinstance(value, str):
+        return value
+    top = re.fullmatch(r"\s*top\s+(\d{1,3}(?:,\d{3})+|\d+)\s*", value)
+    if top is None:
+        raise ValueError("should be a number, or words such as top 2,000")
+    return int(top[1].replace(",", ""))
 
 
 Top = Annotated[int, BeforeValidator(_leading), Field(ge=1)]

@@ -1,45 +1,30 @@
-"""Reading a study file, with messages that name the file, the line, the field and the remedy."""
+"""Reading a study file, with messages that name the file, the line, the keys and the remedy."""
 
-import re
-from collections.abc import Hashable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pitboss.errors import BadInput
+from pitboss.studies.complaints import complaints
+from pitboss.studies.experiment import Place, Problem
 from pitboss.studies.model import Study
 
-
-class _StudyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key written twice, which plain YAML silently overrides."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue  # refused by the safe loader itself
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is written twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+S = TypeVar("S", bound=Study)
 
 
-# YAML 1.1 takes 1e-3 for text because it lacks a point; a study means the number.
-_StudyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def load_study(path: Path | str) -> Study:
+def load_study(path: Path | str, kind: type[S]) -> S:
     """Read and validate a study file.
+
+    It is YAML 1.2: 010 is ten, and yes, no and 1:30 are texts. A key that is written twice is
+    refused.
+
+    Args:
+        kind: The type that knows every kind of experiment.
 
     Raises:
         BadInput: The file is missing, is no YAML, or is no study; the message lists every
@@ -55,86 +40,68 @@ def load_study(path: Path | str) -> Study:
         )
     try:
         text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=_StudyLoader)
-        settings = yaml.load(text, Loader=_StudyLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree, settings = _yaml().compose(text), _yaml().load(text)
+    except (YAMLError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"The study file cannot be read: {' '.join(str(error).split())}.",
+            f"The study file cannot be read: {_unreadable(error)}.",
             where=str(path),
             next="Correct the YAML at that place.",
         ) from error
-    return _validate(settings, str(path), tree)
+    return _validate(settings, str(path), tree, kind)
 
 
-def parse_study(settings: Mapping[str, Any], *, where: str = "study settings") -> Study:
+def parse_study(settings: Mapping[str, Any], kind: type[S], *, where: str = "study settings") -> S:
     """Validate settings that come from elsewhere than a file; same errors as ``load_study``."""
-    return _validate(settings, where, None)
+    return _validate(settings, where, None, kind)
 
 
-def _validate(settings: Any, where: str, tree: yaml.Node | None) -> Study:
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)
+
+
+def _unreadable(error: YAMLError | UnicodeDecodeError) -> str:
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}, {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _validate(settings: Any, where: str, tree: Node | None, kind: type[S]) -> S:
     try:
-        return Study.model_validate(settings)
+        study = kind.model_validate(settings)
     except ValidationError as error:
-        problems = [_describe(problem, tree) for problem in error.errors()]
-        count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
-        raise BadInput(
-            f"The study has {count}: {'; '.join(problems)}.",
-            where=where,
-            next="Correct these fields; nothing has started.",
-        ) from error
+        raise _refused(complaints(error, settings, kind), where, tree) from error
+    if found := study.problems():
+        raise _refused(found, where, tree)
+    return study
 
 
-def _describe(problem: ErrorDetails, tree: yaml.Node | None) -> str:
-    loc = problem["loc"]
-    line = _line(tree, loc)
-    place = (f"line {line}, " if line else "") + (_field(loc) or "the study as a whole")
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key; {_allowed_keys(loc)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        return f"{place}: is missing"
-    given = problem["input"]
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | None) else ""
-    return f"{place}: {message.rstrip('.')}{shown}"
+def _refused(problems: list[Problem], where: str, tree: Node | None) -> BadInput:
+    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+    said = "; ".join(f"{_spelled(tree, place)}: {what}" for place, what in problems)
+    return BadInput(
+        f"The study has {count}: {said}.",
+        where=where,
+        next="Correct these fields; nothing has started.",
+    )
 
 
-def _field(loc: tuple[int | str, ...]) -> str:
-    """``("models", "llama", "id")`` -> ``models.llama.id``; union branches are left out."""
-    names = [str(part) for part in loc if not (isinstance(part, str) and "[" in part)]
-    return ".".join(names)
+def _spelled(tree: Node | None, place: Place) -> str:
+    """`line 12, experiments.patch.trials`."""
+    line = _line(tree, place)
+    keys = ".".join(map(str, place)) or "the study as a whole"
+    return f"line {line}, {keys}" if line else keys
 
 
-def _allowed_keys(loc: tuple[int | str, ...]) -> str:
-    """The keys that the section around an unknown key knows, the most similar one first."""
-    section: type[BaseModel] | None = Study
-    for part in loc[:-1]:
-        section = _section_below(section, part)
-    keys = list(section.model_fields) if section else []
-    close = get_close_matches(str(loc[-1]), keys, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}allowed are {', '.join(keys)}"
-
-
-def _section_below(section: type[BaseModel] | None, part: int | str) -> type[BaseModel] | None:
-    if section is None or part not in section.model_fields:
-        return section  # a mapping's key: the section of its values was entered before it
-    annotation = section.model_fields[str(part)].annotation
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
-
-
-def _line(tree: yaml.Node | None, loc: tuple[int | str, ...]) -> int | None:
-    """The 1-based line of the deepest part of ``loc`` that the file contains."""
+def _line(tree: Node | None, place: Place) -> int | None:
+    """The 1-based line of the deepest part of a place that the file contains."""
     node, mark = tree, tree.start_mark if tree else None
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
+    for part in place:
+        if isinstance(node, MappingNode):
             found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
             if found is None:
                 break
             mark, node = found[0].start_mark, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+        elif isinstance(node, SequenceNode) and isinstance(part, int):
             node = node.value[part]
             mark = node.start_mark
     return mark.line + 1 if mark else None

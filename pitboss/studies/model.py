@@ -1,8 +1,9 @@
 """A study: what to run, in one validated tree that also feeds forms and documentation."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from pitboss.errors import BadInput
 from pitboss.models.catalogue import (
@@ -13,17 +14,9 @@ from pitboss.models.catalogue import (
     pairing_warnings,
     sae_release,
 )
-from pitboss.studies.features import Features
+from pitboss.studies.experiment import ExperimentSettings, Name, Problem
 from pitboss.studies.fields import NAME_PATTERN, Alias, Pool, Section, unique
-from pitboss.studies.games import Games
-from pitboss.studies.patching import Patching
-from pitboss.studies.pathway import Pathway
-from pitboss.studies.persistent import Persistent
 from pitboss.studies.quality import Quality
-from pitboss.studies.sampling import Sampling
-from pitboss.studies.screening import Screening
-from pitboss.studies.statistics import Statistics
-from pitboss.studies.words import Words
 
 
 def _known_model(model: str) -> str:
@@ -64,8 +57,8 @@ class EngineSettings(Section):
     a response does not depend on its neighbours."""
 
     games_width: Annotated[int, Field(ge=1, le=8192)] | None = None
-    """The same where every response has a prompt of its own, so that fewer fit into memory: games,
-    pathway, features and persistent. Empty means the width above."""
+    """The same where every response has a prompt of its own, as in games, so that fewer fit into
+    memory. Empty means the width above."""
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Number format of weights and states."""
@@ -83,43 +76,34 @@ class EngineSettings(Section):
     flight are given up, then the model leaves the GPU until there is room. null: nobody watches.
     Does not change results."""
 
-    def width_of(self, experiment: str) -> int:
-        """The width of one experiment, such as games or patching."""
-        own_prompts = experiment in ("games", "pathway", "features", "persistent")
+    def width_of(self, *, own_prompts: bool) -> int:
+        """The width of an experiment whose responses have prompts of their own, or share some."""
         return self.games_width or self.width if own_prompts else self.width
 
 
+Pools = (
+    Pool | Annotated[list[Pool], Field(min_length=1), AfterValidator(unique)] | dict[Alias, Pool]
+)
+
+
 class Floor(Section):
-    """Which work pool, and so which device, carries out which part."""
+    """Which work pools, and so which devices, carry out what; changes no result."""
 
-    games: dict[Alias, Pool]
-    """Pool of each model's games."""
-
-    features: dict[Alias, Pool]
-    """Pool of each model's feature statistics."""
-
-    pathway: Pool
-    """Pool of the pathway games."""
-
-    patching: Annotated[list[Pool], Field(min_length=1), AfterValidator(unique)]
-    """Pools that share the patching chunks."""
-
-    screening: Pool | None = None
-    """Pool of the screening; empty means the first of the patching pools."""
-
-    words: Pool
-    """Pool of the token and word analysis."""
-
-    persistent: Annotated[list[Pool], Field(min_length=1), AfterValidator(unique)] | None = None
-    """Pools that share the games under patches that stay; empty means the patching pools."""
+    pools: dict[Name, Pools] = {}
+    """By experiment: a pool, a list of pools that share its work, or a pool for each model. An
+    experiment that is not named here uses every worker there is."""
 
     approval: Literal["none", "required"] = "none"
-    """required: the campaign starts nothing before a person chose an option for the patching, and
-    patching runs on the GPUs of that choice instead of the pools above. See docs/approval.md."""
+    """required: the campaign starts nothing before a person chose where it may run, and everything
+    runs on the GPUs of that choice instead of the pools above. See docs/approval.md."""
 
 
 class Study(Section):
-    """Everything that determines a study's results, and where it runs."""
+    """Everything that determines a study's results, and where it runs.
+
+    Study files are read as the type of `pitboss.experiments.registry`, which knows every kind of
+    experiment.
+    """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
     """Name of the study and of its results folder: small letters, digits and hyphens."""
@@ -133,107 +117,15 @@ class Study(Section):
     engine: EngineSettings = EngineSettings()
     """How responses are computed."""
 
-    games: Games
-    """Exp0: slot-machine games."""
-
-    features: Features
-    """Selection of features from the games of Exp0."""
-
-    pathway: Pathway
-    """Exp1: activations layer by layer, from games of both endings."""
-
-    screening: Screening | None = None
-    """Exp2's question answered from the first token's logits; leave it out for none."""
-
-    patching: Patching
-    """Exp2: one feature at a time set to a group's mean."""
-
-    statistics: Statistics = Statistics()
-    """How patching is tested, and for which effect it is planned."""
-
-    words: Words
-    """Exp3: tokens and words of the causal features."""
-
-    persistent: Persistent | None = None
-    """Exp5: whole games under a patch that stays; leave it out for none."""
+    experiments: Annotated[dict[Name, SerializeAsAny[ExperimentSettings]], Field(min_length=1)]
+    """What is done, each under a name of the study's own: any kinds, any number of each."""
 
     quality: Quality | None = Quality()
     """What responses must be like for their experiment to go on. null: none is stopped for its
     responses. Changes no result."""
 
-    floor: Floor
-    """Which work pools run what; changes no result."""
-
-    @model_validator(mode="after")
-    def _models_are_declared(self) -> "Study":
-        for where, used in (
-            ("games.models", self.games.models),
-            ("features.models", self.features.models),
-            ("pathway.model", [self.pathway.model]),
-            ("patching.model", [self.patching.model]),
-            ("words.model", [self.words.model]),
-            ("floor.games", list(self.floor.games)),
-            ("floor.features", list(self.floor.features)),
-        ):
-            _subset(where, used, "models", list(self.models))
-        return self
-
-    @model_validator(mode="after")
-    def _experiments_feed_each_other(self) -> "Study":
-        _subset("features.models", self.features.models, "games.models", self.games.models)
-        _subset("patching.model", [self.patching.model], "features.models", self.features.models)
-        _subset("words.model", [self.words.model], "patching.model", [self.patching.model])
-        describe = self.words.describe
-        if describe is not None and describe.url is None:
-            _subset("words.describe.model", [describe.model], "models", list(self.models))
-        _subset("games.models", self.games.models, "floor.games", list(self.floor.games))
-        _subset(
-            "features.models", self.features.models, "floor.features", list(self.floor.features)
-        )
-        return self
-
-    @model_validator(mode="after")
-    def _screening_is_fed(self) -> "Study":
-        screening, patching = self.screening, self.patching
-        if screening is None:
-            if patching.screen:
-                raise ValueError("patching.screen: true needs a screening section")
-            return self
-        _subset("screening.model", [screening.model], "features.models", self.features.models)
-        if screening.features == "all" and self.features.imported is not None:
-            raise ValueError(
-                "screening.features: all needs the statistics of the study's own games, but "
-                "features.imported takes a table of some features from elsewhere"
-            )
-        if patching.screen and patching.model != screening.model:
-            raise ValueError(
-                f"patching.screen: true patches {patching.model}, but screening.model is "
-                f"{screening.model}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _persistent_is_fed(self) -> "Study":
-        if self.persistent is not None:
-            alias = self.persistent.model
-            _subset("persistent.model", [alias], "patching.model", [self.patching.model])
-        return self
-
-    @model_validator(mode="after")
-    def _layers_have_saes(self) -> "Study":
-        wanted = [
-            ("features.layers", alias, self.features.layers) for alias in self.features.models
-        ]
-        wanted.append(("pathway.layers", self.pathway.model, self.pathway.layers))
-        for where, alias, layers in wanted:
-            model, release = self.spec(alias), sae_release(self.models[alias].sae)
-            missing = [x for x in layers if x >= model.n_layers or x not in release.layers]
-            if missing:
-                raise ValueError(
-                    f"{where}: {release.id} on {model.id} ({model.n_layers} layers) "
-                    f"has no SAE for {missing}"
-                )
-        return self
+    floor: Floor = Floor()
+    """Which work pools run what; leave it out to use every worker. Changes no result."""
 
     def determining(self) -> dict[str, Any]:
         """All settings that results depend on, as JSON: what merely places or stops work is not."""
@@ -246,27 +138,102 @@ class Study(Section):
         """The catalogue's entry of a model of this study."""
         return model_spec(self.models[alias].id)
 
+    def in_order(self) -> list[str]:
+        """Names of the experiments, each behind all that it reads; the file's order otherwise.
 
-def _subset(where: str, used: list[str], source: str, known: list[str]) -> None:
-    strangers = sorted(set(used) - set(known))
-    if strangers:
-        raise ValueError(
-            f"{where} needs {', '.join(strangers)}, but {source} has only {', '.join(known)}"
-        )
+        Raises:
+            BadInput: They read each other in a circle.
+        """
+        ordered: list[str] = []
+        waiting = list(self.experiments)
+        while waiting:
+            ready = next((n for n in waiting if self.reads(n) <= set(ordered)), None)
+            if ready is None:
+                raise BadInput(
+                    f"The experiments {', '.join(waiting)} read each other in a circle.",
+                    where=f"study {self.name}",
+                )
+            ordered.append(ready)
+            waiting.remove(ready)
+        return ordered
 
+    def aliases_of(self, name: str) -> list[str]:
+        """The models of an experiment: its own, or those of what it reads first."""
+        settings = self.experiments[name]
+        if aliases := settings.aliases():
+            return aliases
+        first = next(settings.references(), None)
+        return self.aliases_of(first.name) if first else []
 
-__all__ = [
-    "EngineSettings",
-    "Features",
-    "Floor",
-    "Games",
-    "ModelChoice",
-    "Pathway",
-    "Patching",
-    "Persistent",
-    "Quality",
-    "Sampling",
-    "Screening",
-    "Study",
-    "Words",
-]
+    def reads(self, name: str) -> set[str]:
+        """The experiments that one reads directly."""
+        return {reference.name for reference in self.experiments[name].references()}
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with the study as a whole, though each of its sections is well formed."""
+        found = [*self._unknown_models(), *self._references(), *self._floor()]
+        if found:
+            return found
+        try:
+            self.in_order()
+        except BadInput as error:
+            return [Problem(("experiments",), error.what)]
+        for name, settings in self.experiments.items():
+            found += settings.problems(self, name)
+        return found or list(self._layers_without_sae())
+
+    def _unknown_models(self) -> Iterator[Problem]:
+        known = ", ".join(self.models)
+        for name, settings in self.experiments.items():
+            for alias in settings.aliases():
+                if alias not in self.models:
+                    place = (
+                        "experiments",
+                        name,
+                        "model" if "model" in type(settings).model_fields else "models",
+                    )
+                    yield Problem(place, f"the study has no model {alias!r}; it has {known}")
+
+    def _references(self) -> Iterator[Problem]:
+        for name, settings in self.experiments.items():
+            for field, other, product in settings.references():
+                makers = [
+                    n for n, s in self.experiments.items() if product in s.makes and n != name
+                ]
+                if other not in makers:
+                    fits = f"use one of {', '.join(makers)}" if makers else "the study has none"
+                    yield Problem(
+                        ("experiments", name, field),
+                        f"{other!r} is no other experiment with {product} to read; {fits}",
+                    )
+
+    def _floor(self) -> Iterator[Problem]:
+        for name, pools in self.floor.pools.items():
+            place = ("floor", "pools", name)
+            if name not in self.experiments:
+                known = ", ".join(self.experiments)
+                yield Problem(place, f"the study has no experiment {name!r}; it has {known}")
+                continue
+            settings = self.experiments[name]
+            if isinstance(pools, list) and not settings.elastic and len(pools) > 1:
+                yield Problem(
+                    place, f"one worker at a time carries out {name}; name one pool, or one a model"
+                )
+            if isinstance(pools, dict):
+                aliases = self.aliases_of(name)
+                if missing := sorted(set(aliases) - set(pools)):
+                    yield Problem(place, f"names no pool for {', '.join(missing)}")
+                if strangers := sorted(set(pools) - set(aliases)):
+                    yield Problem(place, f"{name} does not use {', '.join(strangers)}")
+
+    def _layers_without_sae(self) -> Iterator[Problem]:
+        for name, settings in self.experiments.items():
+            for alias, layers in settings.sae_layers(self).items():
+                model, release = self.spec(alias), sae_release(self.models[alias].sae)
+                missing = [x for x in layers if x >= model.n_layers or x not in release.layers]
+                if missing:
+                    yield Problem(
+                        ("experiments", name, "layers"),
+                        f"{release.id} on {model.id} ({model.n_layers} layers) has no SAE for "
+                        f"{missing}",
+                    )

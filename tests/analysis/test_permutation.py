@@ -8,7 +8,7 @@ from scipy import stats
 from pitboss.analysis.effects import effects
 from pitboss.analysis.permutation import PermutationNull, permutation_null
 from pitboss.errors import BadInput, Incomplete
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 from tests.analysis.simulated import PROMPTS, trials
 
 NULL = dict.fromkeys(range(100, 125), (0.5, 0.5))

@@ -14,7 +14,7 @@ from pitboss.analysis.power import detectable, e_threshold, threshold, trials_ne
 from pitboss.analysis.sequential import Rule, e_value
 from pitboss.analysis.simulation import draw_pairs, follow, sequential_power
 from pitboss.errors import BadInput
-from pitboss.saes.statistics import benjamini_hochberg
+from pitboss.saes.false_discovery import benjamini_hochberg
 
 
 def test_the_tables_of_p_are_those_of_scipy() -> None:

@@ -1,4 +1,4 @@
-"""The sequential rule against its definition: integrals, enumerations and every reachable look."""
+"""The sequential rule against its definition: integrals, enumerations, every reachable analysis."""
 
 import itertools
 

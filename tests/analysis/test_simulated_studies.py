@@ -9,7 +9,7 @@ from scipy import stats
 
 from pitboss.analysis.exact_power import power
 from pitboss.analysis.sequential import Rule
-from pitboss.analysis.simulated_studies import Outcome, World, draw, studies
+from tests.analysis.simulated_studies import Outcome, World, draw, studies
 
 LOOKS = (10, 20, 40, 80)
 

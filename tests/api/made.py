@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from pitboss.analysis.proportions import fisher_p, newcombe
-from pitboss.experiments.study import manifest
+from pitboss.experiments.registry import parse_study
+from pitboss.experiments.runtime.study import manifest
 from pitboss.store import Store, part_key, table_of
-from pitboss.studies.loading import parse_study
 from pitboss.studies.model import Study
 from tests.experiments.small import settings
 

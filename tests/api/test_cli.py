@@ -50,7 +50,7 @@ def test_effects_lead_with_the_causal_ones_and_name_the_controls(run: Any) -> No
 
 def test_status_says_by_its_exit_status_whether_a_study_is_complete(run: Any) -> None:
     status, text, _ = run("status", "small")
-    assert status == 3 and "stopped" in text and "games llama" in text
+    assert status == 3 and "stopped" in text and "not begun" in text
     status, text, _ = run("status")
     assert status == 0 and all(name in text for name in ("small", "other"))
 
@@ -91,12 +91,12 @@ def test_export_to_standard_output_and_empty_cells(root: Path, capfdbinary: Any)
         (("show", "/etc", "L1/F7"), "outside the results"),
         (("status", "../results"), "outside the results"),
         (("effects", "small", "--top", "-1"), "--top is the number"),
-        (("export", "small", "screening"), "screening makes it"),
+        (("export", "small", "screening"), "its experiment screening makes it"),
         (("export", "small", "trials", "--out", "../../x.csv"), "no file's name"),
         (("export", "small", "trials", "--where", "colour=red"), "no column 'colour'"),
         (("export", "small", "trials", "--where", "layer=red"), "cannot be compared"),
         (("export", "small", "trials", "--where", "__import__('os')"), "is no condition"),
-        (("export", "small", "trials", "--columns", "colour"), "no column 'colour'"),
+        (("export", "small", "trials", "--columns", "colour"), "has no column 'colour'"),
     ],
 )
 def test_errors_say_what_where_and_what_next(

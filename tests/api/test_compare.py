@@ -19,13 +19,13 @@ def test_settings_are_compared_by_path() -> None:
 
 def test_gained_lost_and_one_sided_features_and_the_settings_behind_them(root: Path) -> None:
     found = pitboss.compare("small", "other", root)
-    assert found.settings["setting"].tolist() == ["seed", "patching.trials"]
+    assert found.settings["setting"].tolist() == ["seed", "experiments.patching.trials"]
     changes = {(r.layer, r.feature): r.change for r in found.findings.itertuples()}
     assert changes == {(1, 7): "lost", (3, 12): "gained", (3, 13): "only b"}
     assert found.changes == {"lost": 1, "gained": 1, "only b": 1}
     counts = found.counts.set_index("table")
     assert counts.loc["trials", ["a", "b", "difference"]].tolist() == [200, 280, 80]
-    assert any("patching.trials" in caution for caution in found.cautions)
+    assert any("trials alone" in caution for caution in found.cautions)
     assert "gained" in repr(found) and "patching.trials" in repr(found)
     json.dumps(found.as_dict(), allow_nan=False)
 

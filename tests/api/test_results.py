@@ -41,7 +41,7 @@ def test_tables_are_attributes_and_changes_to_them_stay_with_the_reader(small: R
     assert set(small.kinds) == {
         "games", "features", "trials", "effects", "findings", "tokens", "words",
     }  # fmt: skip
-    assert small.settings["patching"]["trials"] == 20
+    assert small.settings["experiments"]["patching"]["trials"] == 20
     assert small.controls["false_positive"]["random_feature"]["hits"] == 2
     assert {*KINDS, "settings", "controls"} <= set(dir(small))
 
@@ -56,9 +56,9 @@ def test_whole_numbers_stay_whole_where_some_are_empty(small: Results) -> None:
 
 
 def test_what_is_not_there_is_named_with_the_experiment_that_makes_it(small: Results) -> None:
-    with pytest.raises(Incomplete, match="no screening: screening makes it"):
+    with pytest.raises(Incomplete, match="no screening: its experiment screening makes it"):
         small.screening  # noqa: B018
-    with pytest.raises(Incomplete, match=r"no summary.json: summary, the campaign's last step"):
+    with pytest.raises(Incomplete, match=r"no summary.json: a later step of the campaign"):
         small.summary  # noqa: B018
     with pytest.raises(BadInput, match="No table 'trails'"):
         small.table("trails")

@@ -15,7 +15,7 @@ from bench.reference import reference
 from bench.saes import random_sae
 from bench.settings import Settings
 from bench.work import greedy, rows_of
-from pitboss.engine import Row
+from pitboss.engine import Request
 from pitboss.models.loading import LoadedModel
 
 
@@ -24,7 +24,7 @@ class OtherValue(Generate):
 
     name = "other_value"
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         changed = []
         for row in rows:
             (patch,) = row.patches
@@ -37,7 +37,7 @@ class Broken(Generate):
 
     name = "broken"
 
-    def answers(self, rows: list[Row]) -> dict[str, Answer]:
+    def answers(self, rows: list[Request]) -> dict[str, Answer]:
         raise torch.OutOfMemoryError("no room")
 
 
@@ -113,12 +113,12 @@ def test_log_probabilities_are_compared_where_there_are_no_logits() -> None:
 
 def test_in_bfloat16_each_is_held_against_float32() -> None:
     exact = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
-    row = Row("a", (1,), "a")
+    row = Request("a", (1,), "a")
 
     def off(by: float) -> dict[str, Answer]:
         return {"a": Answer((1, 2), exact * (1 + by))}
 
-    def plain(_: Row, __: tuple[int, ...]) -> torch.Tensor:
+    def plain(_: Request, __: tuple[int, ...]) -> torch.Tensor:
         return exact
 
     alike = compare_bfloat16([row], off(0.06), off(0.05), plain)

@@ -11,7 +11,7 @@ from PIL import Image
 from bench.__main__ import main
 from bench.decode import best, decode
 from bench.exp2 import exp2
-from bench.games import games, seats
+from bench.games import config_of, games
 from bench.plot import bars, plot
 from bench.results import default_file, read, write_section
 from bench.screening import screening
@@ -83,10 +83,14 @@ def test_games_are_played_and_projected(tiny: LoadedModel, settings: Settings) -
 
 
 def test_games_are_no_wider_than_their_rows(lab: LoadedModel, settings: Settings) -> None:
-    assert seats(lab, settings, 640) == (16, 1, 4)
-    assert seats(lab, replace(settings, width=512, games=100, slots=70), 640) == (96, 1, 70)
-    two = replace(settings, width=512, games=900, slots=800, engine={"gangs": 2})
-    assert seats(lab, two, 640) == (416, 2, 800)
+    def sizes(settings: Settings) -> tuple[int, int | None, int | None]:
+        config = config_of(lab, settings, 640)
+        return config.width, config.micro_batches, config.slots
+
+    assert sizes(settings) == (16, 1, 4)
+    assert sizes(replace(settings, width=512, games=100, slots=70)) == (96, 1, 70)
+    two = replace(settings, width=512, games=900, slots=800, engine={"micro_batches": 2})
+    assert sizes(two) == (416, 2, 800)
 
 
 def test_screening_counts_every_decision(tiny: LoadedModel, settings: Settings) -> None:

@@ -24,10 +24,10 @@ from deployments.floor import Pool
 from deployments.pools import ensure_pools
 from deployments.processes import wait_until
 from flows.approve import approve
-from flows.patching import patching
+from flows.experiments import patching
 from flows.watch import watch
-from pitboss.floor.approval import latest
-from pitboss.floor.history import remember
+from pitboss.floor.memory.history import remember
+from pitboss.floor.planning.approval import latest
 from tasks import floor as floor_tasks
 from tasks import study as study_tasks
 from tasks.study import ROOT, open_results, read_study
@@ -100,7 +100,7 @@ def test_the_approvals_form_takes_no_empty_answer_and_a_right_one_goes_on(
     run_flow(approve, flow_run=client.read_flow_run(run.id), parameters=parameters)
     decision = latest(open_results(read_study(parameters["study"])))
     assert decision is not None and decision.decided_by == "Kim"
-    assert decision.gpus == [0, 1, 3, 4] and decision.offer.letter == "D"
+    assert decision.gpus == [0, 1, 3, 4] and decision.option.letter == "D"
 
 
 def choose(page: Any, form: Any, question: str, answer: str) -> None:
@@ -121,7 +121,7 @@ def test_the_form_of_a_patching_run_explains_its_parameters(
         parameters={"study": "studies/demo.yaml", "shard": 0, "shards": 2},
     )
     page.goto(url(prefect_api, f"deployments/deployment/{deployment}/run"))
-    page.get_by_text("With which share of the chunks this run begins").first.wait_for()
+    page.get_by_text("With which share of the units this run begins").first.wait_for()
     assert page.get_by_text("one shard", exact=False).count() == 0
     picture(page, "form")
 

@@ -171,7 +171,7 @@ def test_games_and_games_under_a_patch_in_both_languages(visit: Any) -> None:
     assert page.locator("figure[data-plot=held] .facets > div").count() >= 6  # one a measure
     filled = page.locator("figure[data-plot=held] circle[fill='var(--found)']")
     assert 0 < filled.count() < page.locator("figure[data-plot=held] circle").count()
-    section = page.locator("#persistent")
+    section = page.locator("#clamped_games")
     section.locator("h3").evaluate("head => head.scrollIntoView({behavior: 'instant'})")
     picture(page, "games")
     filled.first.scroll_into_view_if_needed()
@@ -217,4 +217,4 @@ def test_a_phone_shows_all_of_it_and_paper_the_strongest(visit: Any) -> None:
     assert not page.locator("#table").is_visible()
     assert page.locator(".static tbody tr").first.is_visible()
     page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("#persistent .compared").first.is_visible()
+    assert page.locator("#clamped_games .compared").first.is_visible()

@@ -1,6 +1,7 @@
 """The approval gate on a real server: what is refused, what is asked again, what is stored."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,11 +19,10 @@ from prefect.flow_engine import run_flow
 from deployments import approve as command
 from deployments.processes import wait_until
 from flows.approve import approve
+from pitboss.cli.main import main as pitboss
 from pitboss.errors import BadInput
-from pitboss.floor import __main__ as floor_command
-from pitboss.floor.approval import latest
-from pitboss.floor.headroom import Limits
-from pitboss.floor.limits import read_limits
+from pitboss.floor.memory.headroom import Limits, read_limits
+from pitboss.floor.planning.approval import latest
 from pitboss.store import KINDS, Store, part_key, table_of
 from tasks import floor as floor_tasks
 from tasks import study as study_tasks
@@ -106,7 +106,9 @@ def test_only_a_whole_and_right_answer_passes(
 ) -> None:
     asked = gate()
     assert asked.go() == "Suspended"
-    assert "May GPU 4 be shared with exp5?" in asked.text and "| 5 | full | 0.5 GB |" in asked.text
+    assert "May GPU 4 be shared with exp5?" in asked.text and re.search(
+        r"\| 5 +\| full +\| 0.5 GB", asked.text
+    )
     for given, said in [
         ({}, "'option' is a required property"),
         ({**GOOD, "option": "Z"}, "'Z' is not one of"),
@@ -127,7 +129,8 @@ def test_only_a_whole_and_right_answer_passes(
     decision = latest(store())
     assert decision is not None and decision.gpus == [2, 4, 6, 7]
     assert (decision.decided_by, decision.run) == ("Kim", run)
-    assert "option" in json.loads((store().path / "approval/decision.json").read_text())
+    kept = json.loads((store().path / "approval/decision.json").read_text())
+    assert kept["answers"]["option"] == "C" and kept["gpus"] == decision.gpus
     with pytest.raises(BadInput, match="waits for no answer"):
         assert asked.text
 
@@ -178,10 +181,11 @@ def test_a_campaign_that_requires_an_approval_starts_nothing_without(
     asked.go()
     asked.answer(**{**GOOD, "share_2_6_7": "no", "option": "D"})
     assert asked.go() == "Completed"
-    floor = floor_tasks.approved(study).floor
-    assert set(floor.patching) == {"gpu-0", "gpu-1", "gpu-3", "gpu-4"}
-    assert (floor.games, floor.pathway) == ({"llama": "gpu-0", "gemma": "gpu-1"}, "gpu-3")
-    assert floor.words in floor.patching
+    pools = floor_tasks.approved(study).floor.pools
+    assert pools["patching"] == pools["clamped"] == ["gpu-0", "gpu-1", "gpu-3", "gpu-4"]
+    assert pools["games"] == {"llama": "gpu-0", "gemma": "gpu-1"}
+    assert pools["pathway"] == {"llama": "gpu-3"}
+    assert pools["words"]["llama"] in pools["patching"]
     usual = Limits(1, 2)
     limits = read_limits(floor_tasks.floor_folder(), [3, 4, 5], usual)
     assert limits[5] is usual  # full, so nothing was approved there
@@ -193,13 +197,14 @@ def test_a_pilot_kept_by_hand_is_what_the_gate_plans_with(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # whatever directory somebody works in
     kind = "NVIDIA A100 80GB"
-    results = Store.create(tmp_path / "done", {"name": "done"})
+    made_with = {"name": "done", "experiments": {"features": {"kind": "selection"}}}
+    results = Store.create(tmp_path / "results", made_with)
     commit_sums(results, "meta-llama/Llama-3.1-8B")
-    assert floor_command.main(["pilot", str(results.path), "--kind", kind]) == 0
+    assert pitboss(["floor", "pilot", "done", "--kind", kind]) == 0
     assert (tmp_path / "home" / "floor" / "pilots.json").is_file()
     asked = gate()
     asked.go()
-    assert "Nobody timed" not in asked.text and "at least" not in asked.text
+    assert "Nobody timed features-llama" not in asked.text
     shutil.rmtree(tmp_path / "home")
     asked = gate()
     asked.go()

@@ -11,6 +11,7 @@ from deployments import prefect_yaml
 from deployments.deploy import Present, keep_operators_choice
 from deployments.floor import FLOOR_FILE, Pool, pools, read_floor_file
 from pitboss.errors import BadInput
+from pitboss.experiments.registry import settings_types
 
 ENV = {"PITBOSS_ROOT": "/somewhere"}
 
@@ -21,7 +22,7 @@ def floor() -> list[Pool]:
 
 
 def change(tmp_path: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
-    """The repository's own file with one change, anchors resolved."""
+    """The repository's own file with one change."""
     document = yaml.safe_load(prefect_yaml.FILE.read_text())
     edit(document)
     path = tmp_path / "prefect.yaml"
@@ -30,12 +31,11 @@ def change(tmp_path: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
 
 
 def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
-    prefect_yaml.check_flows(prefect_yaml.FILE)
     document = prefect_yaml.check(prefect_yaml.FILE, floor, ENV)
+    prefect_yaml.check_flows(document)
     lanes = {"gpu-0", "gpu-1"}
-    flows = {"games", "features", "pathway", "screening", "patching", "words", "persistent"} | {
-        "confirmation"
-    }
+    flows = {settings.flow for settings in settings_types().values()}
+    assert flows >= {"games", "features", "pathway", "screening", "patching", "words"}
     assert prefect_yaml.names(document) == {
         "campaign/campaign",
         "approve/approve",
@@ -61,8 +61,8 @@ def test_more_gpus_make_more_deployments_without_a_change_to_the_file() -> None:
         (lambda d: d["deployments"][1]["work_pool"].update(job_varibles={}), "job_varibles"),
         (lambda d: d["deployments"][1].pop("description"), "description"),
         (lambda d: d["deployments"][1].update(entrypoint="games.py"), "entrypoint"),
-        (lambda d: d["deployments"][1].update(entrypoint="flows/gamez.py:games"), "flows/gamez.py"),
-        (lambda d: d["deployments"][1].update(entrypoint="flows/games.py:begin"), "is no flow"),
+        (lambda d: d["deployments"][0].update(entrypoint="flows/gamez.py:games"), "flows/gamez.py"),
+        (lambda d: d["deployments"][0].update(entrypoint="flows/perform.py:begin"), "is no flow"),
         (lambda d: d["deployments"][0]["work_pool"].update(name="gpu-9"), "gpu-9"),
         (lambda d: d["deployments"][1].update(parameters={"sutdy": "x"}), "sutdy"),
         (lambda d: d["deployments"][0]["schedules"][0].pop("active"), "active"),
@@ -75,8 +75,7 @@ def test_a_mistake_is_refused_by_name(
 ) -> None:
     path = change(tmp_path, edit)
     with pytest.raises(BadInput, match=said):
-        prefect_yaml.check(path, floor, ENV)
-        prefect_yaml.check_flows(path)
+        prefect_yaml.check_flows(prefect_yaml.check(path, floor, ENV))
 
 
 def test_what_an_operator_switched_stays_as_it_is(floor: list[Pool]) -> None:

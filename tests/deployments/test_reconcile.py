@@ -15,7 +15,7 @@ from prefect.states import Cancelling, Pending, Running, State
 
 from deployments.reconcile import HOLDING, MAX_RUNS, PENDING_FACTOR, Reconciler
 from deployments.settings import ROOT
-from pitboss.floor.lock import GpuLock, KernelLock, lock_path
+from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
 from tasks.lane import CONTROL, lock_name
 
 LANE = "reconciled"
@@ -88,7 +88,7 @@ def test_a_run_that_lives_is_left_alone_and_another_of_its_lane_is_not(
     client: SyncPrefectClient, tmp_path: Path, was: State
 ) -> None:
     living, dead = start(client, was), start(client, Cancelling())
-    with GpuLock(tmp_path, LANE) as lock:
+    with KernelLock(lock_path(tmp_path, LANE)) as lock:
         lock.release()
         lock.acquire(str(living))
         assert len(at_once(client, tmp_path).look()) == 1

@@ -16,8 +16,7 @@ from deployments.floor import Pool
 from deployments.pools import ensure_pools
 from flows import watch as watching
 from flows.watch import watch
-from pitboss.floor.headroom import Limits, Standing
-from pitboss.floor.limits import write_limits
+from pitboss.floor.memory.headroom import Limits, Standing, write_limits
 from tasks import study as study_tasks
 from tasks.floor import ARTIFACT
 from tasks.pools import read_standings
@@ -92,7 +91,7 @@ def test_an_approved_gpu_is_closed_by_the_margin_that_was_approved(
     write_limits(tmp_path / "home" / "floor", {6: Limits(55_000_000_000, 60_000_000_000)})
     assert look(tmp_path, 20) == "open" and not is_paused(client)
     assert look(tmp_path, 30) == "paused" and is_paused(client)  # 51 GB are enough elsewhere
-    assert "55.0, 60.0 GB" in shown_now(client)
+    assert "55.0 GB, 60.0 GB" in shown_now(client)
     assert look(tmp_path, 20) == "open" and not is_paused(client)
 
 

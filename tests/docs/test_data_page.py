@@ -41,7 +41,9 @@ def test_every_python_block_runs_after_the_ones_before_it(
     for block in found:
         exec(compile(block, "docs/data.md", "exec"), names)  # the page is ours
     said = capsys.readouterr().out
-    assert "no persistent: persistent makes it" in said  # the table that is not there yet
+    assert (
+        "no persistent: an experiment of kind clamped_games makes it" in said
+    )  # the table that is not there yet
     assert "stop | 2\nI keep what I have." in said and "bet | 1\nOnce more" in said
     assert len(names["causal"]) == 1  # type: ignore[arg-type]
     assert (results / "demo" / "exports" / "effects.csv").is_file()

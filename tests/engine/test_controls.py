@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from pitboss.engine.controls import Firing, random_change, random_direction, random_features
-from pitboss.engine.interventions import add_direction
-from pitboss.engine.row import Patch
-from pitboss.engine.subspace import project_out_subspace
+from pitboss.engine.interventions import add_direction, project_out_subspace
+from pitboss.engine.request import Patch
 from pitboss.errors import BadInput
 from pitboss.saes.loading import SaeLayer
 

@@ -1,22 +1,25 @@
 """Interventions against the textbook formula in a plain hook: no cache, no batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Request, Sampling
 from pitboss.engine.interventions import (
     Patches,
     add_direction,
+    coordinates,
     dose_ladder,
     median_norms,
     project_out,
+    project_out_subspace,
     set_coordinate,
+    set_subspace,
     together,
 )
-from pitboss.engine.row import Positions
-from pitboss.engine.subspace import coordinates, project_out_subspace, set_subspace
+from pitboss.engine.request import Positions
 from pitboss.errors import BadInput
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
@@ -156,18 +159,17 @@ def reference_logits(
             handle.remove()
 
 
-def run(loaded: LoadedModel, rows: list[Row], **settings: object) -> dict[str, Generation]:
-    defaults: dict[str, object] = {
-        "seed": 1,
+def run(loaded: LoadedModel, requests: list[Request], **sizes: Any) -> dict[str, Generation]:
+    defaults: dict[str, Any] = {
         "width": 16,
         "prompt_capacity": 70,
         "token_capacity": 10,
         "keep_logits": True,
-        "lanes": 5,
+        "patch_slots": 5,
         "prefixes": 3,
     }
-    made = Engine(loaded, **(defaults | settings))  # type: ignore[arg-type]
-    return {g.key: g for g in made.run(rows)}
+    made = Engine(loaded, EngineConfig(**(defaults | sizes)), seed=1)
+    return {g.key: g for g in made.run(requests)}
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
@@ -175,24 +177,24 @@ def test_every_intervention_is_its_textbook_formula_alone_and_beside_all_others(
     loaded: LoadedModel, prompts: Prompts, positions: Positions
 ) -> None:
     arms = arms_of(positions)
-    rows = [
-        Row(name, prompts[i % len(prompts)], name, GREEDY, patches)
+    requests = [
+        Request(name, prompts[i % len(prompts)], name, GREEDY, patches)
         for i, (name, (patches, _)) in enumerate(arms.items())
     ]
-    plain = [Row(f"plain {i}", prompts[i], "x", GREEDY) for i in range(len(prompts))]
-    beside = run(loaded, [*rows, *plain])
-    for i, row in enumerate(rows):
-        g = beside[row.key]
-        expected = reference_logits(loaded, row.prompt, g.tokens, arms[row.key][1], positions)
+    plain = [Request(f"plain {i}", prompts[i], "x", GREEDY) for i in range(len(prompts))]
+    beside = run(loaded, [*requests, *plain])
+    for i, one in enumerate(requests):
+        g = beside[one.key]
+        expected = reference_logits(loaded, one.prompt, g.tokens, arms[one.key][1], positions)
         assert g.logits is not None
         expected = expected[: len(g.logits)]
-        assert float((g.logits - expected).abs().max() / expected.abs().max()) < 1e-5, row.key
+        assert float((g.logits - expected).abs().max() / expected.abs().max()) < 1e-5, one.key
         assert expected.argmax(-1).tolist()[: len(g.tokens)] == list(g.tokens)
         unpatched = beside[f"plain {i % len(prompts)}"].logits
         assert unpatched is not None
-        assert float((g.logits[0] - unpatched[0]).abs().max()) > 1e-3, row.key
+        assert float((g.logits[0] - unpatched[0]).abs().max()) > 1e-3, one.key
         if i % 3 == 0:
-            alone = run(loaded, [row])[row.key]
+            alone = run(loaded, [one])[one.key]
             assert alone.tokens == g.tokens
             assert alone.logits is not None and torch.equal(alone.logits, g.logits)
 
@@ -208,8 +210,8 @@ def test_what_is_projected_out_is_gone_from_the_stream_and_what_is_set_is_there(
         "set": set_subspace(1, BASIS, targets),
     }
     once = Sampling(temperature=0, max_new_tokens=1)
-    rows = [Row(k, prompts[0], k, once, patches, capture=True) for k, patches in arms.items()]
-    out = run(loaded, rows, capture_layers=(0, 1))
+    requests = [Request(k, prompts[0], k, once, p, capture=True) for k, p in arms.items()]
+    out = run(loaded, requests, capture_layers=(0, 1))
     states = {k: g.states for k, g in out.items() if g.states is not None}
     size = float(states["none"][1].norm())
     assert float(coordinates(ONE[None], states["none"][1]).abs().max()) > 1e-2 * size
@@ -226,19 +228,19 @@ def test_what_is_projected_out_is_gone_from_the_stream_and_what_is_set_is_there(
 
 def test_a_dose_of_nothing_changes_no_bit(loaded: LoadedModel, prompts: Prompts) -> None:
     zero = dose_ladder(1, ONE, 50.0)[0]
-    rows = [Row("plain", prompts[1], "x", GREEDY), Row("zero", prompts[1], "x", GREEDY, zero)]
-    out = run(loaded, rows)
+    requests = [Request(k, prompts[1], "x", GREEDY, p) for k, p in (("plain", ()), ("zero", zero))]
+    out = run(loaded, requests)
     assert out["plain"].logits is not None and out["zero"].logits is not None
     assert torch.equal(out["plain"].logits, out["zero"].logits)
 
 
 def test_the_order_of_patches_is_of_no_consequence(loaded: LoadedModel, prompts: Prompts) -> None:
     patches = arms_of("prompt_last_and_generated")["mixed"][0]
-    rows = [
-        Row("forward", prompts[0], "x", GREEDY, patches),
-        Row("backward", prompts[0], "x", GREEDY, patches[::-1]),
+    requests = [
+        Request("forward", prompts[0], "x", GREEDY, patches),
+        Request("backward", prompts[0], "x", GREEDY, patches[::-1]),
     ]
-    out = run(loaded, rows)
+    out = run(loaded, requests)
     one, other = out["forward"].logits, out["backward"].logits
     assert one is not None and other is not None
     assert float((one - other).abs().max() / one.abs().max()) < 1e-5
@@ -248,8 +250,8 @@ def test_median_norms_are_those_of_the_captured_streams(
     loaded: LoadedModel, prompts: Prompts
 ) -> None:
     once = Sampling(temperature=0, max_new_tokens=1)
-    rows = [Row(f"{i}", p, "x", once, capture=True) for i, p in enumerate(prompts)]
-    out = run(loaded, rows, capture_layers=(0, 2))
+    requests = [Request(f"{i}", p, "x", once, capture=True) for i, p in enumerate(prompts)]
+    out = run(loaded, requests, capture_layers=(0, 2))
     norms = sorted(
         float(
             loaded.model(torch.tensor([p]), output_hidden_states=True)
@@ -287,8 +289,8 @@ def test_what_is_not_well_defined_is_refused() -> None:
         together(one, _feature(1, 3, 2.0, "prompt_last"))
     with pytest.raises(BadInput, match="not orthogonal"):
         together(project_out(1, ONE), project_out(1, ONE + TWO))
-    with pytest.raises(BadInput, match="lanes=2"):
-        together(one, project_out(1, ONE), lanes=1)
+    with pytest.raises(BadInput, match="patch_slots=2"):
+        together(one, project_out(1, ONE), patch_slots=1)
     settings = {name: getattr(one, name) for name in one.__slots__}
     with pytest.raises(BadInput, match="cannot be combined"):
         together(Patch(**(settings | {"mode": "reconstruct"})))

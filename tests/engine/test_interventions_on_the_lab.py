@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 import torch
 
-from pitboss.engine import Engine, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Request, Sampling
 from pitboss.engine.controls import random_change, random_direction
 from pitboss.engine.interventions import Patches, dose_ladder, median_norms, project_out, together
 from pitboss.games.prompts import render
@@ -37,28 +37,27 @@ class Scenes:
         }
         self._prompts = {scene: tuple(loaded.encode(render(scene).text)) for scene in SCENES}
         self._bet, self._stop = (loaded.tokenizer.convert_tokens_to_ids(o) for o in "12")
-        self._engine = Engine(
-            loaded,
-            seed=1,
+        config = EngineConfig(
             width=32,
             prompt_capacity=max(map(len, self._prompts.values())),
             token_capacity=1,
             prefixes=len(SCENES),
-            lanes=len(LAYERS),
+            patch_slots=len(LAYERS),
             capture_layers=tuple(LAYERS),
             keep_logits=True,
         )
-        plain = [Row(s, p, s, ONCE, capture=True) for s, p in self._prompts.items()]
+        self._engine = Engine(loaded, config, seed=1)
+        plain = [Request(s, p, s, ONCE, capture=True) for s, p in self._prompts.items()]
         self.norms = median_norms(g.states for g in self._engine.run(plain) if g.states is not None)
 
     def stop(self, arms: Mapping[object, Patches]) -> dict[object, torch.Tensor]:
         """Arm → [scenes] log-odds of stopping against betting."""
-        rows = {
-            f"{i}/{scene}": Row(f"{i}/{scene}", prompt, scene, ONCE, patches)
+        requests = {
+            f"{i}/{scene}": Request(f"{i}/{scene}", prompt, scene, ONCE, patches)
             for i, patches in enumerate(arms.values())
             for scene, prompt in self._prompts.items()
         }
-        logits = {g.key: g.logits for g in self._engine.run(rows.values())}
+        logits = {g.key: g.logits for g in self._engine.run(requests.values())}
         odds = []
         for i in range(len(arms)):
             first = torch.stack([logits[f"{i}/{scene}"][0] for scene in SCENES])  # type: ignore[index]
@@ -117,7 +116,7 @@ def test_projecting_a_direction_out_above_takes_the_effect_of_its_dose_away(
             "none": (),
             "dose": ladder[9],
             "gone": together(*gone),
-            "dose, gone": together(ladder[9], *gone, lanes=4),
+            "dose, gone": together(ladder[9], *gone, patch_slots=4),
         }
     )
     effect = (odds["dose"] - odds["none"]).abs()

@@ -1,4 +1,4 @@
-"""Patched rows against sae-lens and transformers: whole-SAE hooks, no cache, every position."""
+"""Patched requests against sae-lens and transformers: whole-SAE hooks, no cache, every position."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Request, Sampling
 from pitboss.errors import BadInput
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.bank import FeatureBank
@@ -96,19 +96,16 @@ def reference_logits(
 
 
 def run(
-    loaded: LoadedModel, rows: list[Row], saes: dict[int, tuple[Any, SaeLayer]], **settings: Any
+    loaded: LoadedModel,
+    requests: list[Request],
+    saes: dict[int, tuple[Any, SaeLayer]],
+    **settings: Any,
 ) -> dict[str, Generation]:
-    made = Engine(
-        loaded,
-        seed=1,
-        width=16,
-        prompt_capacity=128,
-        token_capacity=16,
-        keep_logits=True,
-        saes={layer: pair[1] for layer, pair in saes.items()},
-        **settings,
+    config = EngineConfig(
+        width=16, prompt_capacity=128, token_capacity=16, keep_logits=True, **settings
     )
-    return {g.key: g for g in made.run(rows)}
+    made = Engine(loaded, config, seed=1, saes={layer: pair[1] for layer, pair in saes.items()})
+    return {g.key: g for g in made.run(requests)}
 
 
 @pytest.mark.parametrize("positions", ["prompt_last", "prompt_last_and_generated"])
@@ -125,20 +122,20 @@ def test_patched_logits_and_greedy_texts_equal_the_uncached_whole_sae_computatio
         f"{i}": patch_of(saes[layer][1], 5 * i + 1, value, mode=mode, positions=positions)
         for i, (layer, value) in enumerate([(0, 4.0), (1, 0.0), (3, -3.0), (1, 6.0), (0, 1.0)])
     }
-    rows = [
-        Row(key, prompts[i % len(prompts)], key, sampling, (patch,))
+    requests = [
+        Request(key, prompts[i % len(prompts)], key, sampling, (patch,))
         for i, (key, patch) in enumerate(patches.items())
     ]
-    together = run(loaded, rows, saes, prefixes=3)
-    for row in rows:
-        patch, g = patches[row.key], together[row.key]
-        expected = reference_logits(loaded, row.prompt, g.tokens, saes[patch.layer][0], patch)
+    together = run(loaded, requests, saes, prefixes=3)
+    for request in requests:
+        patch, g = patches[request.key], together[request.key]
+        expected = reference_logits(loaded, request.prompt, g.tokens, saes[patch.layer][0], patch)
         assert g.logits is not None
         expected = expected[: len(g.logits)]
         assert float((g.logits - expected).abs().max() / expected.abs().max()) < 1e-5
         greedy = expected.argmax(-1).tolist()
         assert greedy[: len(g.tokens)] == list(g.tokens)
-        alone = run(loaded, [row], saes, prefixes=3)[row.key]
+        alone = run(loaded, [request], saes, prefixes=3)[request.key]
         assert alone.tokens == g.tokens
         assert alone.logits is not None and torch.equal(alone.logits, g.logits)
 
@@ -151,8 +148,8 @@ def test_a_patch_changes_something_and_the_two_position_rules_differ(
         p: patch_of(saes[1][1], 3, 9.0, positions=p)
         for p in ("prompt_last", "prompt_last_and_generated")
     }
-    rows = [Row(p, prompts[0], "x", s, (patch,)) for p, patch in at.items()]
-    out = run(loaded, [Row("none", prompts[0], "x", s), *rows], saes)
+    requests = [Request(p, prompts[0], "x", s, (patch,)) for p, patch in at.items()]
+    out = run(loaded, [Request("none", prompts[0], "x", s), *requests], saes)
     none, last, every = (out[k].logits for k in ("none", *at))
     assert none is not None and last is not None and every is not None
     assert torch.equal(last[0], every[0]) and not torch.equal(last[0], none[0])
@@ -164,12 +161,12 @@ def test_a_patch_to_the_features_own_value_changes_no_bit(
     loaded: LoadedModel, prompts: Prompts, saes: dict[int, tuple[Any, SaeLayer]], temperature: float
 ) -> None:
     s = Sampling(temperature=temperature, max_new_tokens=12)
-    rows = [Row(f"none {i}", prompts[i % 4], f"{i}", s) for i in range(12)]
-    rows += [
-        Row(f"own {i}", prompts[i % 4], f"{i}", s, (patch_of(saes[LAYERS[i % 3]][1], i, None),))
+    requests = [Request(f"none {i}", prompts[i % 4], f"{i}", s) for i in range(12)]
+    requests += [
+        Request(f"own {i}", prompts[i % 4], f"{i}", s, (patch_of(saes[LAYERS[i % 3]][1], i, None),))
         for i in range(12)
     ]
-    out = run(loaded, rows, saes, prefixes=4)
+    out = run(loaded, requests, saes, prefixes=4)
     for i in range(12):
         plain, own = out[f"none {i}"], out[f"own {i}"]
         assert plain.tokens == own.tokens
@@ -177,12 +174,12 @@ def test_a_patch_to_the_features_own_value_changes_no_bit(
         assert torch.equal(plain.logits, own.logits)
 
 
-def test_several_patches_in_a_row_add_up(
+def test_several_patches_of_a_request_add_up(
     loaded: LoadedModel, prompts: Prompts, saes: dict[int, tuple[Any, SaeLayer]]
 ) -> None:
     s = Sampling(temperature=0, max_new_tokens=1)
     patches = (patch_of(saes[0][1], 2, 3.0), patch_of(saes[3][1], 7, 5.0))
-    out = run(loaded, [Row("both", prompts[0], "x", s, patches)], saes, lanes=2)
+    out = run(loaded, [Request("both", prompts[0], "x", s, patches)], saes, patch_slots=2)
     handles = []
 
     def hook(patch: Patch) -> Callable[..., torch.Tensor]:
@@ -218,6 +215,8 @@ def test_patches_the_model_cannot_take_are_refused(
         "whole SAE": {"layer": 2, "mode": "reconstruct"},
     }
     for message, change in bad.items():
-        row = Row("r", prompts[0], "x", Sampling(max_new_tokens=2), (Patch(**(settings | change)),))
+        request = Request(
+            "r", prompts[0], "x", Sampling(max_new_tokens=2), (Patch(**(settings | change)),)
+        )
         with pytest.raises(BadInput, match=message):
-            run(loaded, [row], saes)
+            run(loaded, [request], saes)

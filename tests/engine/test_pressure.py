@@ -1,4 +1,4 @@
-"""Rows in flight that change in number while they run: the same texts, bits and states."""
+"""Requests in flight that change in number while they run: the same texts, bits and states."""
 
 import gc
 import weakref
@@ -11,11 +11,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pitboss.engine import Engine, Generation, Row, Sampling
+from pitboss.engine import Engine, Generation, Request, Sampling
 from pitboss.engine.architecture import architecture
 from pitboss.engine.pressure import model_to_device
 from pitboss.engine.runner import Runner
-from pitboss.errors import OutOfMemory
+from pitboss.engine.state import Closed, Parked, Running
+from pitboss.errors import OutOfMemory, PitbossError
 from pitboss.models.loading import LoadedModel
 from tests.engine import test_decode
 from tests.engine.families import random_model, random_prompts
@@ -41,10 +42,10 @@ class Told:
         return slots if answer is None else answer
 
 
-def rows_of(prompts: Prompts, n: int) -> list[Row]:
+def requests_of(prompts: Prompts, n: int) -> list[Request]:
     """Some end early by their text, some have their state captured, each four has a follower."""
     return [
-        Row(
+        Request(
             f"r{i}",
             prompts[i % len(prompts)],
             f"n{i}",
@@ -56,17 +57,19 @@ def rows_of(prompts: Prompts, n: int) -> list[Row]:
     ]
 
 
-def followed(rows: list[Row], made: Engine) -> tuple[dict[str, Generation], list[tuple[str, Any]]]:
+def followed(
+    requests: list[Request], made: Engine
+) -> tuple[dict[str, Generation], list[tuple[str, Any]]]:
     """All generations, and what `on_done` was told in order of keys."""
     told: list[tuple[str, Any]] = []
 
-    def then(row: Row, generation: Generation) -> list[Row]:
-        told.append((row.key, generation.states))
-        if row.key.endswith("+") or int(row.key[1:]) % 4:
+    def then(request: Request, generation: Generation) -> list[Request]:
+        told.append((request.key, generation.states))
+        if request.key.endswith("+") or int(request.key[1:]) % 4:
             return []
-        return [replace(row, key=row.key + "+", noise=row.key + "+")]
+        return [replace(request, key=request.key + "+", noise=request.key + "+")]
 
-    out = made.run(rows, then)
+    out = made.run(requests, then)
     assert len(out) == len(by_key(out)) == len(told)
     return by_key(out), sorted(told, key=lambda one: one[0])
 
@@ -93,8 +96,10 @@ def llama() -> LoadedModel:
 def undisturbed() -> dict[Any, Any]:
     """What each way of running gives without any pressure."""
     loaded, prompts = random_model("llama"), random_prompts()
-    rows = rows_of(prompts, 20)
-    return {prefixes: followed(rows, engine(loaded, prefixes=prefixes)) for prefixes in (None, 3)}
+    requests = requests_of(prompts, 20)
+    return {
+        prefixes: followed(requests, engine(loaded, prefixes=prefixes)) for prefixes in (None, 3)
+    }
 
 
 answers = st.lists(
@@ -106,22 +111,22 @@ answers = st.lists(
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(answers=answers, gangs=st.integers(1, 3))
+@given(answers=answers, micro_batches=st.integers(1, 3))
 def test_no_sequence_of_pressures_changes_a_bit(
-    prefixes: int | None, undisturbed: Any, answers: list[int | None], gangs: int
+    prefixes: int | None, undisturbed: Any, answers: list[int | None], micro_batches: int
 ) -> None:
     loaded, prompts = random_model("llama"), random_prompts()
     told = Told(answers)
-    made = engine(loaded, prefixes=prefixes, gangs=gangs, slots=16, pressure=told)
-    assert_same(followed(rows_of(prompts, 20), made), undisturbed[prefixes])
+    made = engine(loaded, prefixes=prefixes, micro_batches=micro_batches, slots=16, pressure=told)
+    assert_same(followed(requests_of(prompts, 20), made), undisturbed[prefixes])
     assert max(told.heard) <= 16 == sum(made.slots)
 
 
 def test_every_family_comes_back_as_it_was(loaded: LoadedModel, prompts: Prompts) -> None:
-    rows = rows_of(prompts, 20)
-    before = followed(rows, engine(loaded))
+    requests = requests_of(prompts, 20)
+    before = followed(requests, engine(loaded))
     told = Told([None] * 5 + [3] + [None] * 7 + [0, 0, 0, 5] + [None] * 9)
-    assert_same(followed(rows, engine(loaded, pressure=told)), before)
+    assert_same(followed(requests, engine(loaded, pressure=told)), before)
     assert told.heard[:19] == [16] * 6 + [3] * 8 + [0] * 3 + [5] * 2
 
 
@@ -132,21 +137,22 @@ def test_what_is_given_up_is_really_gone(llama: LoadedModel, prompts: Prompts) -
 
     def pressure(slots: int) -> int:
         if not seen:
-            seen["prefix"] = weakref.ref(made.prefix)
-            seen["runners"] = [weakref.ref(runner) for runner in made.runners]
-            seen["stacks"] = [weakref.ref(runner.stack) for runner in made.runners]
-            seen["fused"] = weakref.ref(made.arch.blocks[0].qkv)
+            assert isinstance(made.state, Running)
+            seen["prefix"] = weakref.ref(made.state.prefix)
+            seen["runners"] = [weakref.ref(runner) for runner in made.state.runners]
+            seen["stacks"] = [weakref.ref(runner.stack) for runner in made.state.runners]
+            seen["fused"] = weakref.ref(made.state.arch.blocks[0].qkv)
             return 0
         if not slots:
             gc.collect()
             moved.append("asked while away")
             gone = [seen["prefix"], seen["fused"], *seen["runners"], *seen["stacks"]]
             assert [ref() for ref in gone] == [None] * len(gone)
-            assert not made.slots and not made.runners
+            assert made.state == Parked() and not made.slots
         return 16
 
-    made = engine(llama, pressure=pressure, gangs=2)
-    assert len(made.run(rows_of(prompts, 20))) == 20
+    made = engine(llama, pressure=pressure, micro_batches=2)
+    assert len(made.run(requests_of(prompts, 20))) == 20
     assert moved == ["asked while away"]
 
 
@@ -169,25 +175,25 @@ def test_weights_that_were_away_are_fused_again_without_a_change(
 
 def full_when(made: Engine, too_many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device has no room for so many slots; as with CUDA, the error comes in the building."""
-    build = Engine._build
+    build = Engine.build
 
-    def limited(self: Engine) -> None:
-        build(self)
-        if sum(self.slots) >= too_many:
+    def limited(self: Engine, slots: int) -> None:
+        build(self, slots)
+        if slots >= too_many:
             raise torch.OutOfMemoryError("the device is full")
 
-    monkeypatch.setattr(Engine, "_build", limited)
+    monkeypatch.setattr(Engine, "build", limited)
 
 
 def test_growth_without_room_is_taken_back(
     llama: LoadedModel, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = rows_of(prompts, 20)
-    before = followed(rows, engine(llama))
+    requests = requests_of(prompts, 20)
+    before = followed(requests, engine(llama))
     told = Told([None, 4, None, 16, None, 0, 16] + [None] * 999)
     made = engine(llama, pressure=told)
     full_when(made, 9, monkeypatch)
-    assert_same(followed(rows, made), before)
+    assert_same(followed(requests, made), before)
     assert told.heard[:8] == [16, 16, 4, 4, 8, 8, 0, 8]
     assert sum(made.slots) == 8
 
@@ -195,8 +201,8 @@ def test_growth_without_room_is_taken_back(
 def test_return_without_any_room_waits_on(
     llama: LoadedModel, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = rows_of(prompts, 20)
-    before = followed(rows, engine(llama))
+    requests = requests_of(prompts, 20)
+    before = followed(requests, engine(llama))
     full = [True]
     heard: list[int] = []
 
@@ -208,23 +214,23 @@ def test_return_without_any_room_waits_on(
         return 16
 
     made = engine(llama, pressure=pressure)
-    build = Engine._build
+    build = Engine.build
 
-    def limited(self: Engine) -> None:
+    def limited(self: Engine, slots: int) -> None:
         if full[0]:
             raise torch.OutOfMemoryError("the device is full")
-        build(self)
+        build(self, slots)
 
-    monkeypatch.setattr(Engine, "_build", limited)
-    assert_same(followed(rows, made), before)
+    monkeypatch.setattr(Engine, "build", limited)
+    assert_same(followed(requests, made), before)
     assert heard[:5] == [16, 0, 0, 0, 16]
 
 
 def test_an_engine_that_was_interrupted_while_away_comes_back_at_its_next_run(
     llama: LoadedModel, prompts: Prompts
 ) -> None:
-    rows = rows_of(prompts, 20)
-    before = followed(rows, engine(llama))
+    requests = requests_of(prompts, 20)
+    before = followed(requests, engine(llama))
     answers: Iterator[Any] = iter([16, 16, 0, KeyboardInterrupt()])
 
     def pressure(slots: int) -> int:
@@ -235,9 +241,9 @@ def test_an_engine_that_was_interrupted_while_away_comes_back_at_its_next_run(
 
     made = engine(llama, pressure=pressure)
     with pytest.raises(KeyboardInterrupt):
-        made.run(rows)
-    assert not made.runners
-    assert_same(followed(rows, made), before)
+        made.run(requests)
+    assert made.state == Parked()
+    assert_same(followed(requests, made), before)
 
 
 def test_running_out_of_memory_in_a_step_is_still_the_callers_business(
@@ -251,5 +257,20 @@ def test_running_out_of_memory_in_a_step_is_still_the_callers_business(
     with monkeypatch.context() as patched:
         patched.setattr(Runner, "launch", full)
         with pytest.raises(OutOfMemory, match="5 slots"):
-            made.run(rows_of(prompts, 9))
-    assert len(made.run(rows_of(prompts, 9))) == 12 - 3
+            made.run(requests_of(prompts, 9))
+    assert len(made.run(requests_of(prompts, 9))) == 12 - 3
+
+
+def test_a_closed_engine_holds_nothing_and_runs_nothing(
+    llama: LoadedModel, prompts: Prompts
+) -> None:
+    made = engine(llama)
+    before = made.run(requests_of(prompts, 3))
+    assert isinstance(made.state, Running)
+    runner = weakref.ref(made.state.runners[0])
+    made.close()
+    assert made.state == Closed() and runner() is None and not made.slots
+    with pytest.raises(PitbossError, match="the engine is closed"):
+        made.run(requests_of(prompts, 3))
+    again = by_key(engine(llama).run(requests_of(prompts, 3)))
+    assert {g.key: g.tokens for g in before} == {key: g.tokens for key, g in again.items()}

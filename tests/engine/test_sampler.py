@@ -4,15 +4,16 @@ import torch
 from scipy import stats
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from pitboss.engine.buffers import RowBuffers
-from pitboss.engine.noise import gumbel, noise_words, uniform
+from pitboss.counted import noise_words
+from pitboss.engine.buffers import SlotBuffers
+from pitboss.engine.noise import gumbel, uniform
 from pitboss.engine.sampler import largest, sample
 
 CPU = torch.device("cpu")
 
 
 def draw(logits: torch.Tensor, n: int, t: float, k: int, p: float) -> torch.Tensor:
-    buffers = RowBuffers(n, 0, CPU)
+    buffers = SlotBuffers(n, 0, CPU)
     buffers.floats["temperature"].fill_(t)
     buffers.floats["top_p"].fill_(p)
     buffers.ints["top_k"].fill_(k)

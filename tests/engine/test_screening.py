@@ -11,7 +11,8 @@ from pitboss.engine.stack import Stack
 from pitboss.errors import BadInput, PitbossError
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import as_layer
-from tests.engine.families import D_MODEL, VOCAB
+from tests.engine.exact import in_float64, log_p
+from tests.engine.families import D_MODEL, VOCAB, random_model
 from tests.engine.test_patches import _random_sae
 
 Prompts = list[tuple[int, ...]]
@@ -70,6 +71,23 @@ def test_decisions_equal_transformers_with_a_hook(
         assert np.abs(found.log_odds("stop", "bet") - np.subtract(*expected.T[::-1]).T).max() < 1e-4
         assert found.decided is not None
         assert np.allclose(found.decided, np.exp(expected).sum(-1), rtol=1e-5)
+
+
+def test_gemma_2_is_as_near_to_float64_as_transformers_in_float32_is(prompts: Prompts) -> None:
+    """Where soft caps bite. Two ways in float32 may differ by what both are off, not by less."""
+    loaded, prompts, features = random_model("gemma2"), prompts[:4], 16
+    generator = torch.Generator().manual_seed(2)
+    dec = torch.randn(features, D_MODEL, generator=generator)
+    change = torch.randn(len(prompts), 2, features, generator=generator)
+    screens = [made(loaded, prompts, fast=fast) for fast in (None, False)]
+    for layer in range(BLOCKS):
+        with in_float64(loaded.model) as exact:
+            expected = log_p(exact, prompts, CHOICES, layer, dec, change)
+        theirs = log_p(loaded.model, prompts, CHOICES, layer, dec, change) - expected
+        for screen in screens:
+            ours = torch.from_numpy(screen.run(layer, dec, change).decisions.log_p) - expected
+            assert 0 < ours.square().mean() < (1.7 * theirs).square().mean()
+            assert ours.abs().max() < 5e-6
 
 
 @pytest.mark.parametrize("kind", ["standard", "jumprelu", "gated"])

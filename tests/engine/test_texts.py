@@ -1,4 +1,4 @@
-"""Finished rows' texts are transformers' own, letter by letter."""
+"""Finished requests' texts are transformers' own, letter by letter."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Tokenizer, decoders
 from tokenizers.models import BPE, WordPiece
 from transformers import PreTrainedTokenizerFast
 
-from pitboss.engine.texts import texts_of
+from pitboss.engine.in_flight import texts_of
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.models.text import fast_backend
 from tests.engine.families import random_model

@@ -2,31 +2,47 @@
 
 import pandas as pd
 
-from pitboss.experiments.features import bank_path, load_bank
-from pitboss.saes.planted import planted
-from pitboss.store import Store, table_of
-from tests.experiments.small import ALIAS, Whole
+from pitboss.experiments.patching.experiment import Patching
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.selection.experiment import Selection
+from pitboss.store import table_of
+from tests.experiments.small import Whole
 
 
-def planted_bank(whole: Whole, store: Store) -> dict[str, set[tuple[int, int]]]:
+def selection_of(plan: Plan) -> Selection:
+    """The selection of the small study."""
+    found = plan["features"]
+    assert isinstance(found, Selection)
+    return found
+
+
+def planted_bank(whole: Whole, plan: Plan) -> dict[str, set[tuple[int, int]]]:
     """Put a bank of two causal and two null features of each layer into another study's store.
 
     Returns:
         role -> (layer, feature).
     """
-    bank = load_bank(whole.study, whole.store, ALIAS)
+    selection = selection_of(whole.plan)
+    bank = selection.bank()
     names = list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
-    known = planted(whole.study.models[ALIAS].sae)
-    chosen: dict[str, set[tuple[int, int]]] = {"causal": set(), "null": set()}
-    for role, pairs in chosen.items():
-        for layer in whole.study.features.layers:
-            pairs |= {(layer, i) for i in sorted(known[layer][role])[:2]}
+    chosen = {
+        role: {
+            (at, i) for at in selection.layers for i in sorted(i for n, i in known if n == at)[:2]
+        }
+        for role, known in selection.known_answers().items()
+    }
     wanted = chosen["causal"] | chosen["null"]
-    bank.rows([i for i, name in enumerate(names) if name in wanted]).save(bank_path(store, ALIAS))
-    (selected,) = whole.store.records("features")
-    table = whole.store.read("features", [selected.ref.key]).to_pandas()
-    rows = table[pd.MultiIndex.from_frame(table[["layer", "feature"]]).isin(wanted)]
-    store.commit(
-        "features", selected.ref.key, table_of("features", rows), identity=selected.identity
-    )
+    rows = bank.rows([i for i, name in enumerate(names) if name in wanted])
+    rows.save(selection_of(plan).bank_path)
+    table = whole.store.read("features", [selection.key]).to_pandas()
+    table = table[pd.MultiIndex.from_frame(table[["layer", "feature"]]).isin(wanted)]
+    choice = selection.choice
+    plan.store.commit("features", choice.key, table_of("features", table), identity=choice.identity)
     return chosen
+
+
+def patching_of(plan: Plan) -> Patching:
+    """The patching of a study that has one."""
+    patching = plan["patching"]
+    assert isinstance(patching, Patching)
+    return patching

@@ -1,28 +1,19 @@
 """A whole study at the smallest scale at which its statistics still hold, on the lab's LLaMA."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from deployments.settings import ROOT
-from pitboss.experiments import (
-    attribution,
-    contexts,
-    decoding,
-    effects,
-    features,
-    games,
-    patching,
-    pathway,
-    ranking,
-    screening,
-    words,
-)
-from pitboss.experiments.lane import Lane
+from pitboss.experiments.registry import parse_study, plan_of
+from pitboss.experiments.runtime.carry_out import carry_out_all
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.study import open_store
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.store import PartRef, Store
-from pitboss.studies.loading import parse_study
 from pitboss.studies.model import Study
 
 ALIAS = "llama"
@@ -37,19 +28,27 @@ VARIABLE = [condition.key for condition in ALL_CONDITIONS if condition.bet_type 
 
 
 class Whole(NamedTuple):
-    """A study that went through all experiments, and the lane that did it."""
+    """A study that went through all experiments, and the model that did it."""
 
-    study: Study
-    store: Store
-    lane: Lane
+    plan: Plan
+    context: ModelContext
+
+    @property
+    def study(self) -> Study:
+        return self.plan.study
+
+    @property
+    def store(self) -> Store:
+        return self.plan.store
 
 
-def settings(**sections: dict[str, Any]) -> dict[str, Any]:
-    """The demo study made small; each argument changes fields of one section."""
+def settings(**changes: dict[str, Any]) -> dict[str, Any]:
+    """The demo study made small; each argument changes fields of a section or an experiment."""
     made = yaml.safe_load((ROOT / "studies" / "demo.yaml").read_text(encoding="utf-8"))
-    del made["models"]["gemma"], made["floor"]["games"]["gemma"]
+    del made["models"]["gemma"]
     made["name"] = "small"
-    made.pop("persistent", None)  # has tests of its own
+    for with_tests_of_its_own in ("clamped", "confirmation"):
+        del made["experiments"][with_tests_of_its_own]
     small: dict[str, dict[str, Any]] = {
         "games": {
             "models": [ALIAS],
@@ -70,44 +69,38 @@ def settings(**sections: dict[str, Any]) -> dict[str, Any]:
         "patching": {
             "chunk": 16,
             "states": None,
-            "confirmation": None,
             "controls": {"random_features": 6, "random_directions": 6, "own_value": 2},
         },
         "words": {"top_tokens": 10, "contexts": {"top": 5, "texts": 60}},
     }
-    for changes in (small, sections):
-        for section, fields in changes.items():
-            made[section] |= fields
+    for each in (small, changes):
+        for name, fields in each.items():
+            place = made if name in Study.model_fields else made["experiments"]
+            place.setdefault(name, {}).update(fields)
     return made
 
 
-def small_study(**sections: dict[str, Any]) -> Study:
+def small_study(**changes: dict[str, Any]) -> Study:
     """The small study, validated."""
-    return parse_study(settings(**sections))
+    return parse_study(settings(**changes))
 
 
-def run_everything(study: Study, store: Store, lane: Lane) -> None:
-    """All experiments in the plan's order; what is finished is not done again."""
-    for unit in games.units(study, ALIAS):
-        games.run(lane, store, unit)
-    for unit in features.units(study, ALIAS):
-        features.run(lane, store, unit)
-    features.select_features(study, store, ALIAS)
-    while batch := pathway.next_unit(study, store):
-        pathway.run(lane, store, batch)
-    pathway.analyse(study, store)
-    decoding.run(lane, store, decoding.unit(study, store))
-    if work := attribution.unit(study):
-        attribution.run(lane, store, work)
-    for unit in patching.all_units(study, store):
-        patching.run(lane, store, unit)
-    effects.run(study, store)
-    words.run(lane, store, words.unit(study, store))
-    contexts.run(lane, store, contexts.unit(study, store))
-    for unit in screening.units(study, store) if study.screening else ():
-        screening.run(lane, store, unit)
-    if study.screening:
-        ranking.run(study, store)
+def small_plan(root: Path, **changes: dict[str, Any]) -> Plan:
+    """The small study with a store of its own below `root`."""
+    study = small_study(**changes)
+    return plan_of(study, open_store(study, root))
+
+
+def on(context: ModelContext, plan: Plan) -> ModelContext:
+    """The same loaded model for another study."""
+    return ModelContext(plan.study, context.alias, context.loaded, [])
+
+
+def run_everything(plan: Plan, context: ModelContext) -> None:
+    """All experiments in order; what is finished is not done again."""
+    for experiment in plan:
+        for model in experiment.models:
+            carry_out_all(plan, experiment, model, lambda alias: context)
 
 
 def parts(store: Store, kinds: Iterable[str]) -> list[PartRef]:

@@ -1,23 +1,24 @@
 """Planted features, asked in generated states, found and found again; the controls are not."""
 
-import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 
 from pitboss.engine import Generation
-from pitboss.errors import BadInput, Incomplete, Mismatch
-from pitboss.experiments import confirmation, controls_found, effects, patching, summary
-from pitboss.experiments.arms import Arm, asked
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.study import open_store
-from pitboss.experiments.trials import own_values
+from pitboss.errors import Incomplete, Mismatch
+from pitboss.experiments.patching import controls_found
+from pitboss.experiments.patching.arms import Arm, asked
+from pitboss.experiments.patching.confirmation import Confirmation
+from pitboss.experiments.patching.trials import own_values
+from pitboss.experiments.runtime.carry_out import carry_out, carry_out_all
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.runtime.plan import Plan
 from pitboss.games.scenes import scene, state_names
 from pitboss.store import Store
-from tests.experiments.banks import planted_bank
-from tests.experiments.small import ALIAS, NO_CONTROLS, Whole, parquet_bytes, small_study
+from tests.experiments.banks import patching_of, planted_bank
+from tests.experiments.small import ALIAS, NO_CONTROLS, Whole, on, parquet_bytes, small_plan
 
 SETTINGS: dict[str, Any] = {
     "prompts": ["exp2/risky"],
@@ -25,36 +26,54 @@ SETTINGS: dict[str, Any] = {
     "chunk": 4,
     "states": {"count": 6, "held_out": 5, "trials": 4},
     "controls": NO_CONTROLS | {"random_directions": 3, "own_value": 2},
-    "confirmation": {"trials": 15, "state_trials": 4},
+}
+AGAIN: dict[str, Any] = {
+    "kind": "confirmation",
+    "patching": "patching",
+    "trials": 15,
+    "state_trials": 4,
 }
 
 
-def carry_out(lane: Lane, store: Store) -> None:
+class Asked(NamedTuple):
+    """A study that asked twice."""
+
+    plan: Plan
+    context: ModelContext
+    known: dict[str, set[tuple[int, int]]]
+
+    @property
+    def store(self) -> Store:
+        return self.plan.store
+
+
+def confirmation_of(plan: Plan) -> Confirmation:
+    """The confirmation of a study that has one."""
+    confirmation = plan["again"]
+    assert isinstance(confirmation, Confirmation)
+    return confirmation
+
+
+def carry_out_both(plan: Plan, context: ModelContext) -> None:
     """Discovery and confirmation; what is finished is not done again."""
-    for unit in patching.all_units(lane.study, store):
-        patching.run(lane, store, unit)
-    effects.run(lane.study, store)
-    for unit in confirmation.units(lane.study, store):
-        patching.run(lane, store, unit)
-    confirmation.test(lane.study, store)
+    for experiment in (patching_of(plan), confirmation_of(plan)):
+        carry_out_all(plan, experiment, ALIAS, lambda _: context)
 
 
 @pytest.fixture(scope="module")
-def asked_twice(
-    whole: Whole, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Lane, Store, dict[str, set[tuple[int, int]]]]:
-    study = small_study(patching=SETTINGS)
-    store = open_store(study, tmp_path_factory.mktemp("twice"))
-    known = planted_bank(whole, store)
-    lane = Lane(study, ALIAS, whole.lane.loaded, [])
-    with pytest.raises(Incomplete):
-        confirmation.units(study, store)
-    carry_out(lane, store)
-    return lane, store, known
+def asked_twice(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    plan = small_plan(tmp_path_factory.mktemp("twice"), patching=SETTINGS, again=AGAIN)
+    known = planted_bank(whole, plan)
+    with pytest.raises(Incomplete, match="not tested yet"):
+        next(confirmation_of(plan).stages(ALIAS))
+    context = on(whole.context, plan)
+    carry_out_both(plan, context)
+    return Asked(plan, context, known)
 
 
-def test_planted_features_are_found_in_states_and_confirmed_in_others(asked_twice) -> None:
-    lane, store, known = asked_twice
+def test_planted_features_are_found_in_states_and_confirmed_in_others(asked_twice: Asked) -> None:
+    plan, _, known = asked_twice
+    store = plan.store
     found = store.read("findings").to_pandas().set_index(["layer", "feature"])
     causal = found[found["causal"]]
     assert set(causal.index) == known["causal"]
@@ -67,7 +86,7 @@ def test_planted_features_are_found_in_states_and_confirmed_in_others(asked_twic
     primary = primary[primary["contrast"] == "safe_vs_risky"]
     assert set(primary["test"]) == {"stratified"}
     assert set(primary["n_a"] + primary["none_a"]) == {24}
-    said = store.read_json(controls_found.CONTROLS)
+    said = store.read_json("controls.json")
     assert said["own_value"] == {"runs": 68, "identical": 68}
     assert said["false_positive"]["random_direction"]["tested"] == 3
     permuted = said["permutation"]
@@ -80,9 +99,8 @@ def effects_of(store: Store) -> pd.DataFrame:
     return store.read("effects").to_pandas()
 
 
-def test_discovery_and_confirmation_share_no_state_and_no_noise(asked_twice) -> None:
-    _, store, _ = asked_twice
-    trials = store.read("trials").to_pandas()
+def test_discovery_and_confirmation_share_no_state_and_no_noise(asked_twice: Asked) -> None:
+    trials = asked_twice.store.read("trials").to_pandas()
     first, second = (trials[trials["phase"] == p] for p in ("discovery", "confirmation"))
     assert not set(first["noise"]) & set(second["noise"])
     states = [set(x.loc[x["scene"] == "exp2/states", "prompt"]) for x in (first, second)]
@@ -95,43 +113,63 @@ def test_discovery_and_confirmation_share_no_state_and_no_noise(asked_twice) -> 
         assert (row.balance, row.highest) == (menu.balance, menu.highest)
 
 
-def test_the_summary_expects_every_control_and_every_run_asked_again(asked_twice) -> None:
-    lane, store, known = asked_twice
-    steps = summary.each_expected(lane.study, store)["patching"]()
-    rows = {(step.experiment, step.kind): step.rows for step in steps}
-    assert rows["patching", "trials"] == 34 * (2 * 8 + 2 * 3 + 2 + 1)
-    assert rows["patching", "effects"] == 2 * 3 * 4 * (8 + 3)
-    assert rows["confirmation", "effects"] == 2 * len(known["causal"])
-    assert rows["confirmation", "findings"] == 8
-    for step in steps:
-        found = [store.ref(step.kind, key) for key in step.keys]
-        assert all(found) and sum(ref.rows for ref in found if ref) == step.rows
+def test_every_unit_says_how_many_rows_it_leaves(asked_twice: Asked) -> None:
+    plan, known = asked_twice.plan, asked_twice.known
+    expected: dict[tuple[str, str], int] = {}
+    for experiment in (patching_of(plan), confirmation_of(plan)):
+        for stage in plan.known(experiment, ALIAS)[0]:
+            assert stage.finished
+            for unit in stage.units:
+                ref = unit.ref(plan.store)
+                assert ref is not None and ref.rows == unit.rows
+                where = experiment.name, unit.kind
+                expected[where] = expected.get(where, 0) + ref.rows
+    asked_again = 2 * 2 * len(known["causal"])  # values; runs depend on the scene
+    assert expected.pop(("again", "trials")) % asked_again == 0
+    assert expected == {
+        ("patching", "trials"): 34 * (2 * 8 + 2 * 3 + 2 + 1),
+        ("patching", "effects"): 2 * 3 * 4 * (8 + 3),
+        ("again", "effects"): 2 * len(known["causal"]),
+        ("again", "findings"): 8,
+    }
 
 
-def test_a_kill_between_any_two_units_leaves_the_same_bytes(asked_twice, tmp_path: Path) -> None:
+def test_the_summary_says_what_was_found_and_found_again(asked_twice: Asked) -> None:
+    plan, known = asked_twice.plan, asked_twice.known
+    said = patching_of(plan).summary() | confirmation_of(plan).summary()
+    assert (said["patched_features"], said["causal_features"]) == (8, len(known["causal"]))
+    assert said["confirmed_features"] == len(known["causal"])
+    assert said["controls"]["own_value"] == {"runs": 68, "identical": 68}
+    (shown,) = confirmation_of(plan).results(ALIAS)
+    assert shown.name == "again-findings"
+    assert {row["feature"] for row in shown.rows} == {f"L{x}/F{i}" for x, i in known["causal"]}
+
+
+def test_a_kill_between_any_two_units_leaves_the_same_bytes(
+    whole: Whole, asked_twice: Asked, tmp_path: Path
+) -> None:
     """A part that is there is not made again; the rest is made in another order."""
-    lane, whole_store, _ = asked_twice
-    store = open_store(lane.study, tmp_path)
-    for name in ("banks", "parts/features", "records/features"):
-        shutil.copytree(whole_store.path / name, store.path / name)
-    for unit in patching.all_units(lane.study, store)[::-2]:
-        patching.run(lane, store, unit, slots=40)
-    carry_out(lane, store)
-    assert parquet_bytes(store) == parquet_bytes(whole_store)
+    plan = small_plan(tmp_path, patching=SETTINGS, again=AGAIN)
+    planted_bank(whole, plan)
+    context = on(whole.context, plan)
+    for unit in patching_of(plan).trial_units()[::-2]:
+        carry_out(plan, unit, lambda _: context, slots=40)
+    carry_out_both(plan, context)
+    assert parquet_bytes(plan.store) == parquet_bytes(asked_twice.store)
 
 
-def test_a_patch_that_does_more_than_it_says_stops_the_run(asked_twice) -> None:
+def test_a_patch_that_does_more_than_it_says_stops_the_run(asked_twice: Asked) -> None:
     """One letter of one response under a feature's own value: named before and after storing."""
-    lane, store, _ = asked_twice
+    settings, store = patching_of(asked_twice.plan).settings, asked_twice.store
     trials = store.read("trials").to_pandas()
     trials = trials[trials["phase"] == "discovery"].reset_index(drop=True)
     tested = effects_of(store)
     at = trials.index[trials["role"] == "own_value"][5]
     trials.loc[at, "response"] += "."
     with pytest.raises(Mismatch, match="1 of 68 responses") as refused:
-        controls_found.controls_found(lane.study, trials, tested)
+        controls_found.controls_found(settings, 1, trials, tested)
     assert trials.loc[at, "key"] in str(refused.value)
-    arms = {role: Arm(asked(lane.study.patching)[0], "own", None, role) for role in ("a", "b")}
+    arms = {role: Arm(asked(settings)[0], "own", None, role) for role in ("a", "b")}
     runs = {role: (arm, 3) for role, arm in arms.items()}
     plain, same, other = (
         Generation(key, tokens, str(tokens), "eos")
@@ -140,8 +178,3 @@ def test_a_patch_that_does_more_than_it_says_stops_the_run(asked_twice) -> None:
     assert own_values([same, plain], {"a": runs["a"]}, {"b": runs["b"]}) == [same]
     with pytest.raises(Mismatch, match="changed the response"):
         own_values([other, plain], {"a": runs["a"]}, {"b": runs["b"]})
-
-
-def test_a_study_that_confirms_nothing_has_no_confirmation(whole: Whole) -> None:
-    with pytest.raises(BadInput, match="confirmation: .trials: 40."):
-        confirmation.section(whole.study)

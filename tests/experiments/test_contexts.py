@@ -6,29 +6,42 @@ import pandas as pd
 import pytest
 import torch
 
-from pitboss.engine import Row, Sampling
-from pitboss.experiments import contexts, passes, words
-from pitboss.experiments.peaks import Text, most_active
+from pitboss.engine import EngineConfig, Request, Sampling
+from pitboss.experiments.runtime import residuals as passes
+from pitboss.experiments.words.contexts import responses, tokenised
+from pitboss.experiments.words.experiment import Words
+from pitboss.experiments.words.peaks import Text, most_active
 from pitboss.games.prompts import render
+from pitboss.games.scenes import scene
 from pitboss.saes.planted import planted
 from tests.experiments.small import LAYERS, Whole
 
 
 @pytest.fixture(scope="module")
-def found(whole: Whole) -> pd.DataFrame:
-    key = contexts.unit(whole.study, whole.store).key
-    return whole.store.read("contexts", [key]).to_pandas()
+def words(whole: Whole) -> Words:
+    found = whole.plan["words"]
+    assert isinstance(found, Words)
+    return found
 
 
 @pytest.fixture(scope="module")
-def texts(whole: Whole) -> list[Text]:
-    work = contexts.unit(whole.study, whole.store).payload
-    sample = contexts.responses(whole.study, whole.store, work.games, work.baseline)
-    return list(contexts._tokenised(whole.lane.loaded, sample))
+def found(words: Words) -> pd.DataFrame:
+    return words.store.read("contexts", [words.contexts().key]).to_pandas()
+
+
+@pytest.fixture(scope="module")
+def sample(words: Words) -> pd.DataFrame:
+    of = words.contexts().payload
+    return responses(words.store, words.study.seed, of.games, of.baseline, most=60)
+
+
+@pytest.fixture(scope="module")
+def texts(whole: Whole, sample: pd.DataFrame) -> list[Text]:
+    return list(tokenised(whole.context.loaded, sample))
 
 
 def test_states_are_those_of_the_model_and_of_the_engine(whole: Whole) -> None:
-    loaded = whole.lane.loaded
+    loaded = whole.context.loaded
     tokens = loaded.encode(render("exp2/risky").text)
     with torch.inference_mode():
         own = passes.residuals(loaded, tokens, range(4))
@@ -36,12 +49,16 @@ def test_states_are_those_of_the_model_and_of_the_engine(whole: Whole) -> None:
         hidden = loaded.model(input_ids=ids, output_hidden_states=True).hidden_states
     for layer in range(3):  # the last block's entry is taken behind the final norm
         assert torch.equal(own[layer], hidden[layer + 1][0].float())
-    engine = whole.lane.engine(
-        prompt_capacity=len(tokens), token_capacity=1, slots=None, capture_layers=(0, 1, 2, 3)
+    config = EngineConfig(
+        width=whole.context.width,
+        prompt_capacity=len(tokens),
+        token_capacity=1,
+        capture_layers=(0, 1, 2, 3),
     )
+    engine = whole.context.engine(config)
     one = Sampling(temperature=0, max_new_tokens=1)
-    [generation] = engine.run([Row("a", tuple(tokens), "a", one, capture=True)])
-    whole.lane.forget_engine()
+    [generation] = engine.run([Request("a", tuple(tokens), "a", one, capture=True)])
+    whole.context.forget_engine()
     assert generation.states is not None
     for layer in range(4):  # other shapes of the same products: equal but for rounding
         torch.testing.assert_close(own[layer][-1], generation.states[layer], rtol=1e-4, atol=1e-3)
@@ -50,8 +67,8 @@ def test_states_are_those_of_the_model_and_of_the_engine(whole: Whole) -> None:
 def test_a_plain_search_finds_the_same_places(
     whole: Whole, texts: list[Text], found: pd.DataFrame
 ) -> None:
-    loaded, gate = whole.lane.loaded, whole.study.features.gate
-    saes = {layer: whole.lane.sae(layer, gate) for layer in LAYERS}
+    loaded, gate = whole.context.loaded, "sae_lens"
+    saes = {layer: whole.context.sae(layer, gate) for layer in LAYERS}
     rows, seen = [], set()
     for text in sorted(texts):
         with torch.inference_mode():
@@ -74,10 +91,9 @@ def test_a_plain_search_finds_the_same_places(
 
 
 def test_every_causal_feature_has_contexts_from_the_texts_they_name(
-    whole: Whole, found: pd.DataFrame
+    whole: Whole, words: Words, found: pd.DataFrame
 ) -> None:
-    causal, _ = words.causal(whole.study, whole.store)
-    assert set(zip(found["layer"], found["feature"], strict=True)) == set(causal)
+    assert set(zip(found["layer"], found["feature"], strict=True)) == set(words.causal)
     assert not found.duplicated(["layer", "feature", "source"]).any()
     decisions = whole.store.read("decisions").to_pandas().set_index("key")
     trials = whole.store.read("trials").to_pandas().set_index("key")
@@ -88,7 +104,7 @@ def test_every_causal_feature_has_contexts_from_the_texts_they_name(
             prompt = said["prompt_text"]
         else:
             said = trials.loc[row.source]
-            prompt = contexts.prompt_text(said["prompt"])
+            prompt = scene(said["prompt"]).text
         assert row.before + row.token + row.after in prompt + said["response"]
         start = (prompt + said["response"]).find(row.before + row.token + row.after)
         inside = start + len(row.before) < len(prompt)
@@ -113,9 +129,9 @@ def test_both_halves_of_a_planted_pair_are_active_at_the_same_places(
 
 @pytest.mark.parametrize("word", [" lucky", " LOSS"])
 def test_a_feature_that_reads_a_token_is_active_at_that_token(
-    whole: Whole, texts: list[Text], word: str
+    whole: Whole, words: Words, texts: list[Text], word: str
 ) -> None:
-    loaded = whole.lane.loaded
+    loaded = whole.context.loaded
     [token] = loaded.encode_response(word)[-1:]
     layer, some = LAYERS[0], [text for text in texts if token in text.tokens][:5]
     assert some
@@ -131,9 +147,7 @@ def test_a_feature_that_reads_a_token_is_active_at_that_token(
         .solution[:, 0]
         .float()
     )
-    bank = contexts.chosen_bank(
-        whole.study, whole.store, [words.causal(whole.study, whole.store)[0][0]]
-    )
+    bank = words.bank().rows([0])
     cut = float((states[at] @ direction).min() + (states[~at] @ direction).max()) / 2
     reads = replace(
         bank,
@@ -150,13 +164,13 @@ def test_a_feature_that_reads_a_token_is_active_at_that_token(
     }
 
 
-def test_a_sample_is_the_same_again_and_holds_each_text_once(whole: Whole) -> None:
-    work = contexts.unit(whole.study, whole.store).payload
-    one, again = (
-        contexts.responses(whole.study, whole.store, work.games, work.baseline) for _ in range(2)
-    )
-    pd.testing.assert_frame_equal(one, again)
-    assert len(one) == 60 and not one.duplicated(["prompt_text", "response"]).any()
-    trials = whole.store.read("trials").to_pandas()
-    from_trials = one["key"].isin(trials.loc[trials["arm"] == "baseline", "key"])
+def test_a_sample_is_the_same_again_and_holds_each_text_once(
+    words: Words, sample: pd.DataFrame
+) -> None:
+    of = words.contexts().payload
+    again = responses(words.store, words.study.seed, of.games, of.baseline, most=60)
+    pd.testing.assert_frame_equal(sample, again)
+    assert len(sample) == 60 and not sample.duplicated(["prompt_text", "response"]).any()
+    trials = words.store.read("trials").to_pandas()
+    from_trials = sample["key"].isin(trials.loc[trials["arm"] == "baseline", "key"])
     assert from_trials.any() and not from_trials.all()

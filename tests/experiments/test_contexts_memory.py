@@ -10,29 +10,34 @@ import torch
 
 from pitboss.engine.memory import CONTEXT
 from pitboss.errors import BadInput, OutOfMemory
-from pitboss.experiments import contexts, passes
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.units import Unit
-from pitboss.floor.guard import Thresholds
-from pitboss.floor.watcher import Watcher
+from pitboss.experiments.registry import plan_of
+from pitboss.experiments.runtime import residuals as passes
+from pitboss.experiments.runtime.carry_out import carry_out
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.experiments.words.experiment import Words
+from pitboss.floor.memory.guard import Thresholds
+from pitboss.floor.memory.watcher import Watcher
 from pitboss.models.loading import LoadedModel
 from pitboss.store import Store
-from tasks import model
 from tests.experiments.small import LAYERS, Whole
 
 PARTS = "parts/contexts"
 
 
 @pytest.fixture
-def again(whole: Whole, tmp_path: Path) -> tuple[Store, Unit]:
-    """A copy of the study from which the contexts are missing."""
+def words(whole: Whole, tmp_path: Path) -> Words:
+    """The words of a copy of the study from which the contexts are missing."""
     shutil.copytree(whole.store.path, tmp_path / "small")
     for kind in ("parts", "records"):
         shutil.rmtree(tmp_path / "small" / kind / "contexts")
-    store = Store.open(tmp_path / "small")
-    unit = contexts.unit(whole.study, store)
-    assert unit.ref(store) is None
-    return store, unit
+    found = plan_of(whole.study, Store.open(tmp_path / "small"))["words"]
+    assert isinstance(found, Words) and found.contexts().ref(found.store) is None
+    return found
+
+
+def do(words: Words, context: ModelContext, slots: int | None = None) -> None:
+    """Carry out the one unit of contexts."""
+    carry_out(words.plan, words.contexts(), lambda alias: context, slots)
 
 
 def files(store: Store) -> dict[str, bytes]:
@@ -61,43 +66,32 @@ class Passed:
         return self._residuals(loaded, tokens, layers)
 
 
-@pytest.fixture
-def held(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> model.Held:
-    made = model.Held(whole.lane)
-    monkeypatch.setattr(model, "hold", lambda study, alias: made)
-    return made
-
-
 def test_half_the_layers_give_the_same_bytes(
-    whole: Whole, again: tuple[Store, Unit], held: model.Held, monkeypatch: pytest.MonkeyPatch
+    whole: Whole, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, unit = again
-    assert held.slots_for(unit) == len(LAYERS) == 2
+    assert words.contexts().at_once == len(LAYERS) == 2
     passed = Passed(room=1)
     monkeypatch.setattr(passes, "residuals", passed)
     with pytest.raises(OutOfMemory, match="ran out of memory with 2 layers at once"):
-        model.carry_out(contexts.run, whole.study, "llama", unit, store)
-    assert not files(store)
-    model.carry_out(contexts.run, whole.study, "llama", unit, store)  # the task's retry
-    assert held.slots_for(unit) == 1 and set(passed.seen[1:]) == {1}
-    assert files(store) == files(whole.store)
+        do(words, whole.context, slots=2)
+    assert not files(words.store)
+    do(words, whole.context, slots=1)  # as the task's retry does
+    assert set(passed.seen[1:]) == {1}
+    assert files(words.store) == files(whole.store)
 
 
-def test_a_text_that_does_not_fit_with_one_layer_is_an_error_of_its_own(
-    whole: Whole, again: tuple[Store, Unit], held: model.Held, monkeypatch: pytest.MonkeyPatch
+def test_a_text_that_does_not_fit_with_one_layer_leaves_nothing(
+    whole: Whole, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, unit = again
     monkeypatch.setattr(passes, "residuals", Passed(room=0))
-    with pytest.raises(OutOfMemory):
-        model.carry_out(contexts.run, whole.study, "llama", unit, store)
-    with pytest.raises(model.DoesNotFit):
-        model.carry_out(contexts.run, whole.study, "llama", unit, store)
-    assert not files(store)
+    with pytest.raises(OutOfMemory, match="with 1 layers at once"):
+        do(words, whole.context, slots=1)
+    assert not files(words.store)
 
 
 class Tenant:
     """Free bytes beside somebody who takes so much that one layer stays, then everything until
-    the lane has parked, and leaves.
+    the model was parked, and leaves.
 
     Args:
         said: What the watcher has said so far.
@@ -114,9 +108,8 @@ class Tenant:
 
 
 def test_others_take_the_memory_and_give_it_back_and_no_byte_changes(
-    whole: Whole, again: tuple[Store, Unit], monkeypatch: pytest.MonkeyPatch
+    whole: Whole, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, unit = again
     passed = Passed(room=2, pause_s=0.01)
     monkeypatch.setattr(passes, "residuals", passed)
     said: list[str] = []
@@ -124,39 +117,35 @@ def test_others_take_the_memory_and_give_it_back_and_no_byte_changes(
     reserve = 10**9
     thresholds = Thresholds(reserve, margin=0, patience_s=0, hold_s=0.05, longest_hold_s=0.05)
     watcher = Watcher(tenant, thresholds, every_s=0.005, say=said.append)
-    lane = Lane(whole.study, "llama", whole.lane.loaded, [], watcher)
+    context = ModelContext(whole.study, "llama", whole.context.loaded, [], watcher)
     tenant.short = reserve - 1  # one layer of two gives that back
     watcher.start()
-    contexts.run(lane, store, unit)
+    do(words, context)
     watcher.stop()
-    words = [sentence.split()[2] for sentence in said]
-    assert words[:2] == ["shrink", "park"] and "return" in words
+    did = [sentence.split()[2] for sentence in said]
+    assert did[:2] == ["shrink", "park"] and "return" in did
     assert {1, 2} <= set(passed.seen)
-    assert files(store) == files(whole.store)
+    assert files(words.store) == files(whole.store)
 
 
-def test_the_job_is_watched_with_its_own_footprint(whole: Whole, again: tuple[Store, Unit]) -> None:
-    store, unit = again
+def test_the_job_is_watched_with_its_own_footprint(whole: Whole, words: Words) -> None:
     watcher = Watcher(lambda: 10**12, Thresholds(reserve=0, margin=0))
-    lane = Lane(whole.study, "llama", whole.lane.loaded, [], watcher)
-    contexts.run(lane, store, unit)
+    do(words, ModelContext(whole.study, "llama", whole.context.loaded, [], watcher))
     assert watcher.guard is not None and watcher.guard.cap == len(LAYERS)
-    spec, guarded = whole.lane.loaded.spec, watcher.guard.footprint
+    spec, guarded = whole.context.loaded.spec, watcher.guard.footprint
     longest, rest = divmod(guarded.slot, spec.d_model * (4 + 4))
     assert rest == 0 and 100 < longest < spec.max_positions
     assert guarded.base > spec.n_params * 4
 
 
 def test_as_many_layers_as_fit_are_read_at_once_and_with_no_room_nothing_is(
-    whole: Whole, again: tuple[Store, Unit], monkeypatch: pytest.MonkeyPatch
+    whole: Whole, words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, unit = again
-    bank = contexts.chosen_bank(whole.study, store, unit.payload.causal)
-    needs = passes.footprint(whole.lane.loaded, bank, longest=1000)
+    needs = passes.footprint(whole.context.loaded, words.bank(), longest=1000)
     for room, fitting in ((needs.bytes(2), 2), (needs.bytes(2) - 1, 1), (needs.bytes(1), 1)):
-        monkeypatch.setattr(Lane, "_usable", lambda lane, room=room: room + CONTEXT)
-        assert whole.lane.guarded(2, needs)[0] == fitting
-    monkeypatch.setattr(Lane, "_usable", lambda lane: 1_000_000)
+        monkeypatch.setattr(ModelContext, "_usable", lambda context, room=room: room + CONTEXT)
+        assert whole.context.guarded(2, needs)[0] == fitting
+    monkeypatch.setattr(ModelContext, "_usable", lambda context: 1_000_000)
     with pytest.raises(BadInput, match="the job needs at least"):
-        contexts.run(whole.lane, store, unit)
-    assert not files(store)
+        do(words, whole.context)
+    assert not files(words.store)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from pitboss.errors import PitbossError
-from pitboss.experiments import descriptions, words, writers
-from pitboss.store import Store
-from pitboss.studies.loading import parse_study
+from pitboss.experiments.registry import parse_study, plan_of
+from pitboss.experiments.runtime.carry_out import carry_out
+from pitboss.experiments.words import writers
+from pitboss.experiments.words.experiment import Words
+from pitboss.store import PartRef, Store
 from pitboss.studies.model import Study
 from tests.experiments.small import Whole, settings
 
@@ -80,43 +82,55 @@ def copy(whole: Whole, tmp_path: Path) -> Store:
 def described(**describe: Any) -> Study:
     """The small study with a writer."""
     made = settings()
-    made["words"]["describe"] = {"contexts": 2, "key_variable": KEY, **describe}
+    made["experiments"]["words"]["describe"] = {"contexts": 2, "key_variable": KEY, **describe}
     return parse_study(made)
 
 
-def test_a_server_describes_every_causal_feature(
-    writer: Writer, copy: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(KEY, SECRET)
-    study = described(url=f"{writer.url}/", model="tiny")
-    causal, _ = words.causal(study, copy)
-    units = descriptions.units(study, copy)
-    for unit in units:
-        descriptions.run(None, study, copy, unit)
+def words_of(store: Store, key: str = "", **describe: Any) -> Words:
+    """The words of the small study with a writer, whose server's key is known."""
+    found = plan_of(described(**describe), store, {KEY: key})["words"]
+    assert isinstance(found, Words)
+    return found
+
+
+def ask(words: Words, layer: int = 0) -> PartRef:
+    """Have one layer described, by a server."""
+    return carry_out(words.plan, words.descriptions()[layer], no_model)
+
+
+def no_model(alias: str) -> Any:
+    raise AssertionError(f"{alias} is asked for, but a server writes")
+
+
+def test_a_server_describes_every_causal_feature(writer: Writer, copy: Store) -> None:
+    words = words_of(copy, SECRET, url=f"{writer.url}/", model="tiny")
+    layers = range(len(words.descriptions()))
+    for layer in layers:
+        ask(words, layer)
     rows = copy.read("descriptions").to_pandas()
-    assert list(zip(rows["layer"], rows["feature"], strict=True)) == causal
+    assert list(zip(rows["layer"], rows["feature"], strict=True)) == words.causal
     tokens = copy.read("tokens").to_pandas()
     first = tokens[tokens["rank"] == 1].set_index(["layer", "feature"])["token"]
     for row in rows.itertuples():
         assert row.text == f"{first[row.layer, row.feature]!r} in 2 places"
         assert row.by == f"tiny at {writer.url}" and row.finish == "stop"
-    assert len(writer.asked) == len(causal)
+    assert len(writer.asked) == len(words.causal)
     assert {path for path, _, _ in writer.asked} == {"/v1/chat/completions"}
     assert {auth for _, auth, _ in writer.asked} == {f"Bearer {SECRET}"}
     assert {body["temperature"] for _, _, body in writer.asked} == {0}
     # Nothing is asked twice, and the key is nowhere among the results.
-    for unit in units:
-        descriptions.run(None, study, copy, unit)
-    assert len(writer.asked) == len(causal)
+    for layer in layers:
+        ask(words, layer)
+    assert len(writer.asked) == len(words.causal)
     assert not any(SECRET.encode() in p.read_bytes() for p in copy.path.rglob("*") if p.is_file())
 
 
 def test_a_busy_server_is_asked_again(writer: Writer, copy: Store) -> None:
-    study = described(url=writer.url, model="tiny")
+    words = words_of(copy, url=writer.url, model="tiny")
     writer.trouble = [(503, "busy"), (429, "slower")]
-    unit = descriptions.units(study, copy)[0]
-    assert descriptions.run(None, study, copy, unit).rows == unit.rows
-    assert len(writer.asked) == (unit.rows or 0) + 2
+    rows = ask(words).rows
+    assert rows == words.descriptions()[0].rows
+    assert len(writer.asked) == rows + 2
     assert {auth for _, auth, _ in writer.asked} == {None}
 
 
@@ -124,7 +138,7 @@ def test_a_busy_server_is_asked_again(writer: Writer, copy: Store) -> None:
     ("trouble", "said"),
     [
         ([(401, "no key")], f"Set the environment variable {KEY}"),
-        ([(404, "no such model")], "Check words.describe.url"),
+        ([(404, "no such model")], "Check describe.url"),
         ([(500, "broken")] * 3, "500 broken"),
         ([(302, "elsewhere")], "302"),
         ([(200, "<html>")], "holds no text"),
@@ -135,29 +149,27 @@ def test_a_busy_server_is_asked_again(writer: Writer, copy: Store) -> None:
 def test_a_failure_is_an_error_and_never_a_text(
     writer: Writer, copy: Store, trouble: list[tuple[int, str]], said: str
 ) -> None:
-    study = described(url=writer.url, model="tiny")
-    unit = descriptions.units(study, copy)[0]
-    descriptions_of_others = len(copy.refs("descriptions"))
+    words = words_of(copy, url=writer.url, model="tiny")
     writer.trouble = list(trouble)
     with pytest.raises(writers.NotWritten, match="Where: http://127.0.0.1") as failed:
-        descriptions.run(None, study, copy, unit)
+        ask(words)
     assert said in str(failed.value) and failed.value.next
-    assert len(copy.refs("descriptions")) == descriptions_of_others == 0
+    assert not copy.refs("descriptions")
 
 
 def test_a_server_that_is_away_is_an_error(writer: Writer, copy: Store) -> None:
-    study = described(url="http://127.0.0.1:9/v1", model="tiny")
+    words = words_of(copy, url="http://127.0.0.1:9/v1", model="tiny")
     with pytest.raises(writers.NotWritten, match="does not answer") as failed:
-        descriptions.run(None, study, copy, descriptions.units(study, copy)[0])
+        ask(words)
     assert "Start it" in str(failed.value)
 
 
 def test_a_model_of_the_study_describes_too(whole: Whole, copy: Store) -> None:
-    study = described(model="llama", max_new_tokens=12)
-    assert descriptions.writer(study) == "llama"
-    unit = descriptions.units(study, copy)[0]
+    words = words_of(copy, model="llama", max_new_tokens=12)
+    unit = words.descriptions()[0]
+    assert unit.model == "llama"
     try:
-        descriptions.run(whole.lane, study, copy, unit)
+        carry_out(words.plan, unit, lambda alias: whole.context)
     except writers.NotWritten as error:
         assert "answers nothing" in str(error)  # and that is no text either
         return
@@ -171,7 +183,7 @@ def test_a_model_of_the_study_describes_too(whole: Whole, copy: Store) -> None:
         ({"url": "http://example.org/v1", "model": "x"}, "https only"),
         ({"url": "ftp://example.org", "model": "x"}, "base URL"),
         ({"url": "https://me:secret@example.org/v1", "model": "x"}, "base URL"),
-        ({"model": "qwen"}, "words.describe.model"),
+        ({"model": "qwen"}, "experiments.words.describe.model: .*'qwen'; it has llama"),
         ({"url": "https://example.org/v1"}, "model"),
     ],
 )

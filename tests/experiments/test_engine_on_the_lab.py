@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Request, Sampling
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import State, render
 from pitboss.models.catalogue import sae_release
@@ -61,7 +61,7 @@ class Pair:
         return found
 
     @torch.no_grad()
-    def logits(self, row: Row, tokens: tuple[int, ...]) -> torch.Tensor:
+    def logits(self, row: Request, tokens: tuple[int, ...]) -> torch.Tensor:
         """Logits at the last prompt token and at every generated one; the SAE does the patch."""
         (patch,) = row.patches or (None,)
         last = len(row.prompt) - 1
@@ -99,18 +99,16 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     torch.set_num_threads(threads)
 
 
-def run(pair: Pair, rows: list[Row]) -> dict[str, Generation]:
-    engine = Engine(
-        pair.loaded, seed=1, width=32, prompt_capacity=400, token_capacity=20, keep_logits=True
-    )
-    return {g.key: g for g in engine.run(rows)}
+def run(pair: Pair, rows: list[Request]) -> dict[str, Generation]:
+    config = EngineConfig(width=32, prompt_capacity=400, token_capacity=20, keep_logits=True)
+    return {g.key: g for g in Engine(pair.loaded, config, seed=1).run(rows)}
 
 
 def test_greedy_texts_and_logits_equal_transformers_and_sae_lens(pair: Pair) -> None:
     prompts = [tuple(pair.loaded.encode(text)) for text in TEXTS]
-    rows = [Row(f"none/{i}", prompt, "x", GREEDY) for i, prompt in enumerate(prompts)]
+    rows = [Request(f"none/{i}", prompt, "x", GREEDY) for i, prompt in enumerate(prompts)]
     for i, patch in enumerate(pair.patches()):
-        rows += [Row(f"{i}/{j}", prompts[j], "x", GREEDY, (patch,)) for j in (0, 1 + i % 4)]
+        rows += [Request(f"{i}/{j}", prompts[j], "x", GREEDY, (patch,)) for j in (0, 1 + i % 4)]
     together = run(pair, rows)
     changed = [k for k, g in together.items() if g.tokens != together[f"none/{k[-1]}"].tokens]
     assert len(changed) > 3
@@ -139,4 +137,4 @@ def test_unpatched_greedy_text_is_what_generate_writes(pair: Pair) -> None:
             eos_token_id=sorted(pair.loaded.eos_ids),
         )[0, len(prompt) :].tolist()
         expected = pair.loaded.decode([t for t in ids if t not in pair.loaded.eos_ids])
-        assert run(pair, [Row(str(i), tuple(prompt), "x", GREEDY)])[str(i)].text == expected
+        assert run(pair, [Request(str(i), tuple(prompt), "x", GREEDY)])[str(i)].text == expected

@@ -1,9 +1,5 @@
 """Statistics and selection against transformers, sae-lens and scipy, computed independently."""
 
-import shutil
-import weakref
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,14 +10,12 @@ import torch
 from scipy import stats
 from transformers import AutoModelForCausalLM
 
-from pitboss.errors import BadInput
-from pitboss.experiments import features, games, states
-from pitboss.experiments.features import load_bank
-from pitboss.experiments.lane import Lane
+from pitboss.experiments.games.experiment import Games
+from pitboss.experiments.selection.groups import last_decisions
 from pitboss.models.catalogue import sae_release
-from pitboss.saes.loading import Gate, SaeLayer, _load_with_sae_lens, load_sae
+from pitboss.saes.loading import _load_with_sae_lens
 from pitboss.saes.planted import planted
-from pitboss.store import Store
+from tests.experiments.banks import selection_of
 from tests.experiments.small import ALIAS, LAYERS, Whole
 
 ENDS = {"bankruptcy": "risky", "voluntary_stop": "safe"}
@@ -36,14 +30,20 @@ class Independent(NamedTuple):
     decisions: pd.DataFrame  # prompt_text, balance, round, variable of each
 
 
+def games_keys(whole: Whole) -> list[str]:
+    games = whole.plan["games"]
+    assert isinstance(games, Games)
+    return [unit.key for unit in games.batches(ALIAS)]
+
+
 @pytest.fixture(scope="module")
 def independent(whole: Whole) -> Independent:
     """The last decision of each game, through transformers and then through sae-lens' encode."""
-    keys = [unit.key for unit in games.units(whole.study, ALIAS)]
+    keys = games_keys(whole)
     outcomes = whole.store.read("games", keys).to_pandas().set_index("key")["outcome"]
     outcomes = outcomes[outcomes.isin(list(ENDS))]
     decisions = whole.store.read("decisions", keys).to_pandas()
-    loaded = whole.lane.loaded
+    loaded = whole.context.loaded
     model = AutoModelForCausalLM.from_pretrained(loaded.spec.local, dtype=torch.float32).eval()
     assert loaded.spec.n_layers == 4
     states: dict[int, list[torch.Tensor]] = {layer: [] for layer in LAYERS}
@@ -133,7 +133,7 @@ def test_statistics_are_scipys(whole: Whole, independent: Independent) -> None:
 
 
 def test_the_selection_is_the_strongest_that_pass_and_the_planted_ones(whole: Whole) -> None:
-    rules = whole.study.features
+    rules = selection_of(whole.plan).settings
     statistics = whole.store.read("statistics").to_pandas()
     chosen = whole.store.read("features").to_pandas()
     known = planted(whole.study.models[ALIAS].sae)
@@ -163,7 +163,7 @@ def test_the_selection_is_the_strongest_that_pass_and_the_planted_ones(whole: Wh
 
 
 def test_the_bank_holds_exactly_the_selected_features(whole: Whole) -> None:
-    bank = load_bank(whole.study, whole.store, ALIAS)
+    bank = selection_of(whole.plan).bank()
     chosen = whole.store.read("features").to_pandas().sort_values(["layer", "feature"])
     assert bank.layer.tolist() == chosen["layer"].tolist()
     assert bank.feature.tolist() == chosen["feature"].tolist()
@@ -172,7 +172,7 @@ def test_the_bank_holds_exactly_the_selected_features(whole: Whole) -> None:
 
 
 def test_only_last_decisions_of_games_that_ended_either_way_count(whole: Whole) -> None:
-    last = features.last_decisions(whole.study, whole.store, ALIAS)
+    last = last_decisions(whole.store, games_keys(whole))
     table = whole.store.read("games").to_pandas()
     table = table[table["experiment"] == "games"].set_index("key")
     ends = table["outcome"].map(ENDS).dropna()
@@ -185,63 +185,26 @@ def test_only_last_decisions_of_games_that_ended_either_way_count(whole: Whole) 
         assert pd.notna(decisions.loc[row.key, "decision"])
 
 
-def test_an_sae_of_another_layer_is_refused_before_anything_is_summed(
-    whole: Whole, tmp_path: Path
-) -> None:
-    path = shutil.copytree(whole.store.path, tmp_path / "small")
-    store, study = Store.open(path), whole.study
-    [unit, *_] = features.units(study, ALIAS)
-    assert unit.payload == 1
-    (path / "parts" / "sums" / f"{unit.key}.parquet").unlink()
-    lane = Lane(study, ALIAS, whole.lane.loaded, [])
-    gate = study.features.gate
-    lane._saes[1, gate] = replace(lane.sae(3, gate), layer=1)
-    with pytest.raises(BadInput, match=r"\[reconstruction 1\] layer 1 leaves"):
-        features.run(lane, store, unit)
-    assert unit.ref(store) is None
-
-
-def test_layers_captured_in_several_passes_give_the_same_bytes(
-    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = shutil.copytree(whole.store.path, tmp_path / "small")
-    before = {p.name: p.read_bytes() for p in (path / "parts" / "sums").rglob("*.parquet")}
-    shutil.rmtree(path / "parts" / "sums")
-    monkeypatch.setattr(states, "_STATES_BYTES", 1)
-    monkeypatch.setattr(states, "_CAPTURED_AT_ONCE", 7)
-    lane, store, passes = Lane(whole.study, ALIAS, whole.lane.loaded, []), Store.open(path), []
-    engine = lane.engine
-    monkeypatch.setattr(lane, "engine", lambda **asked: passes.append(asked) or engine(**asked))
-    for unit in features.units(whole.study, ALIAS):
-        features.run(lane, store, unit)
-    assert [asked["capture_layers"] for asked in passes] == [(layer,) for layer in LAYERS]
-    after = {p.name: p.read_bytes() for p in (path / "parts" / "sums").rglob("*.parquet")}
-    assert after == before and len(after) == len(LAYERS)
-    assert not lane._saes  # each was of use once
-
-
-def test_selection_loads_each_sae_once_and_holds_two_at_most(
-    whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alive: list[weakref.ref[torch.Tensor]] = []
-    loaded, most = [], 0
-
-    def load(release: str, layer: int, gate: Gate) -> SaeLayer:
-        nonlocal most
-        sae = load_sae(release, layer, gate)
-        loaded.append(layer)
-        alive.append(weakref.ref(sae.W_enc))
-        most = max(most, sum(ref() is not None for ref in alive))
-        return sae
-
-    monkeypatch.setattr(features, "load_sae", load)
-    store = Store.open(shutil.copytree(whole.store.path, tmp_path / "small"))
-    found = features.select_features(whole.study, store, ALIAS)
-    assert loaded == LAYERS
-    assert most <= 2
-    assert not any(ref() is not None for ref in alive)
-    bank, before = (load_bank(whole.study, s, ALIAS) for s in (store, whole.store))
-    assert torch.equal(bank.enc, before.enc) and torch.equal(bank.dec, before.dec)
-    values = torch.stack([bank.values["safe"], bank.values["risky"]])
-    outside = int(((values > 0) & (values <= bank.threshold)).any(0).sum())
-    assert {d.rule: d.entries for d in found.selection.doubts}.get("outside_gate", 0) == outside
+def test_others_read_means_firing_and_known_answers(whole: Whole, independent: Independent) -> None:
+    selection = selection_of(whole.plan)
+    means = selection.means(["risky", "safe"])
+    known = planted(selection.sae)
+    for layer in LAYERS:
+        mine = independent.activations[layer].astype(np.float64)
+        exact = independent.near[layer] == 0
+        firing = selection.firing(layer)
+        assert firing is not None
+        np.testing.assert_allclose(
+            means[layer],
+            [mine[independent.groups == name].mean(0) for name in ("risky", "safe")],
+            rtol=1e-4,
+            atol=1e-5,
+        )
+        np.testing.assert_allclose(firing.rate[exact], (mine > 0).mean(0)[exact], rtol=1e-6)
+        np.testing.assert_allclose(firing.mean, mine.mean(0), rtol=1e-4, atol=1e-5)
+        for role, pairs in selection.known_answers().items():
+            assert {i for at, i in pairs if at == layer} == set(known[layer][role])
+    chosen = whole.store.read("features").to_pandas().dropna(subset=["d"])
+    assert len(selection.differences()) == len(chosen) > 0
+    for row in chosen.itertuples():
+        assert selection.differences()[row.layer, row.feature] == row.d

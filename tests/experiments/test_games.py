@@ -6,15 +6,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pitboss.experiments import features, games, patching, pathway
-from pitboss.experiments.lane import Lane, open_lane
-from pitboss.experiments.study import open_store
+from pitboss.engine import EngineConfig
+from pitboss.experiments.registry import parse_study, plan_of
+from pitboss.experiments.runtime.carry_out import carry_out, carry_out_all
+from pitboss.experiments.runtime.context import ModelContext, open_context
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.study import open_store
 from pitboss.games.conditions import Condition
 from pitboss.games.reading import reader
 from pitboss.games.slot_machine import SlotMachine
-from pitboss.store import Store
-from pitboss.studies.loading import parse_study
-from tests.experiments.small import ALIAS, Whole, parquet_bytes, settings, small_study
+from tests.experiments.small import (
+    ALIAS,
+    Whole,
+    on,
+    parquet_bytes,
+    settings,
+    small_plan,
+    small_study,
+)
 
 FIRST = {"voluntary_stop": "stop", "bankruptcy": "bet", "round_limit": "bet"}
 
@@ -22,9 +31,15 @@ FIRST = {"voluntary_stop": "stop", "bankruptcy": "bet", "round_limit": "bet"}
 @pytest.fixture(scope="module")
 def played(whole: Whole) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Games and decisions of the first experiment."""
-    keys = [unit.key for unit in games.units(whole.study, ALIAS)]
+    keys = [unit.key for unit in whole.plan["games"].batches(ALIAS)]
     read = whole.store.read
     return read("games", keys).to_pandas(), read("decisions", keys).to_pandas()
+
+
+def play(plan: Plan, context: ModelContext, slots: int | None = None) -> None:
+    """Play all games of a plan."""
+    for unit in plan["games"].batches(context.alias):
+        carry_out(plan, unit, lambda _: on(context, plan), slots)
 
 
 def wins(seed: int, game: str, number: int) -> bool:
@@ -89,7 +104,7 @@ def test_every_condition_is_played_as_often_as_asked(
     whole: Whole, played: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
     table, _ = played
-    wanted = {condition.key for condition in whole.study.games.resolved_conditions}
+    wanted = {condition.key for condition in whole.plan["games"].settings.resolved_conditions}
     assert table.groupby("condition")["repetition"].apply(sorted).to_dict() == {
         key: [0, 1] for key in wanted
     }
@@ -102,12 +117,10 @@ def test_without_retries_the_same_games_are_aborted_where_they_were_asked_again(
     again = table[table["retries"] > 0]
     assert len(again) > 2
     conditions = sorted(again["condition"])[:4]
-    study = small_study(games={"retries": 0, "conditions": sorted(set(conditions))})
-    store = open_store(study, tmp_path)
-    for unit in games.units(study, ALIAS):
-        games.run(Lane(study, ALIAS, whole.lane.loaded, []), store, unit)
-    aborted = store.read("games").to_pandas().set_index("key")
-    tried = store.read("decisions").to_pandas()
+    plan = small_plan(tmp_path, games={"retries": 0, "conditions": sorted(set(conditions))})
+    play(plan, whole.context)
+    aborted = plan.store.read("games").to_pandas().set_index("key")
+    tried = plan.store.read("decisions").to_pandas()
     asked_again = again[again["condition"].isin(conditions)]["key"]
     assert set(aborted.index[aborted["outcome"] == "aborted"]) == set(asked_again)
     for key in asked_again:
@@ -127,14 +140,12 @@ def test_without_retries_the_same_games_are_aborted_where_they_were_asked_again(
 
 
 def test_games_in_flight_change_no_byte(whole: Whole, tmp_path: Path) -> None:
-    study = small_study(games={"conditions": "fixed", "repetitions": 1, "max_rounds": 2})
-    lane = Lane(study, ALIAS, whole.lane.loaded, [])
+    few = {"conditions": "fixed", "repetitions": 1, "max_rounds": 2}
     written = []
     for slots in (None, 9):
-        store = open_store(study, tmp_path / str(slots))
-        for unit in games.units(study, ALIAS):
-            games.run(lane, store, unit, slots)
-        written.append(parquet_bytes(store))
+        plan = small_plan(tmp_path / str(slots), games=few)
+        play(plan, whole.context, slots)
+        written.append(parquet_bytes(plan.store))
     assert len(written[0]) == 2
     assert written[0] == written[1]
 
@@ -143,15 +154,13 @@ def test_the_chat_model_plays_too(tmp_path: Path) -> None:
     both = [ALIAS, "gemma"]
     made = settings(games={"models": both, "conditions": ["variable/GM"], "max_rounds": 3})
     made["models"]["gemma"] = {"id": "pitboss/lab-gemma", "sae": "pitboss/lab-gemma-scope"}
-    made["floor"]["games"]["gemma"] = "gpu-0"
     study = parse_study(made)
-    store: Store = open_store(study, tmp_path)
-    lane = open_lane(study, "gemma", "cpu")
-    for unit in games.units(study, "gemma"):
-        games.run(lane, store, unit)
-    decisions = store.read("decisions").to_pandas()
+    plan = plan_of(study, open_store(study, tmp_path))
+    context = open_context(study, "gemma", "cpu")
+    carry_out_all(plan, plan["games"], "gemma", lambda _: context)
+    decisions = plan.store.read("decisions").to_pandas()
     assert (decisions["decision"] != "none").mean() > 0.8
-    assert set(store.read("games")["outcome"].to_pylist()) <= set(FIRST) | {"aborted", "stuck"}
+    assert set(plan.store.read("games")["outcome"].to_pylist()) <= set(FIRST) | {"aborted", "stuck"}
 
 
 def test_full_responses_go_on_after_the_decision_and_say_the_same(
@@ -163,11 +172,9 @@ def test_full_responses_go_on_after_the_decision_and_say_the_same(
     few["sampling"] = {"temperature": 2.0, "max_new_tokens": 48}
     found = []
     for full in (False, True):
-        study = small_study(games={**few, "full_response": full})
-        store = open_store(study, tmp_path / str(full))
-        for unit in games.units(study, ALIAS):
-            games.run(Lane(study, ALIAS, whole.lane.loaded, []), store, unit)
-        found.append(store.read("decisions").to_pandas().set_index("key"))
+        plan = small_plan(tmp_path / str(full), games={**few, "full_response": full})
+        play(plan, whole.context)
+        found.append(plan.store.read("decisions").to_pandas().set_index("key"))
     short, long = found
     assert "decided" in set(short["finish"]) and "decided" not in set(long["finish"])
     assert list(short.index) == list(long.index)
@@ -180,17 +187,18 @@ def test_full_responses_go_on_after_the_decision_and_say_the_same(
 
 
 def test_what_ends_a_response_and_the_width_are_part_of_the_keys() -> None:
-    def keys(**sections: dict[str, object]) -> dict[str, str]:
-        study = small_study(**sections)
-        return {
-            "games": games.units(study, ALIAS)[0].key,
-            "pathway": pathway._unit(study, 0, pathway._room(study)).key,
-            "features": features.units(study, ALIAS)[0].key,
-            "patching": patching.baseline_unit(study).key,
+    def keys(**changes: dict[str, object]) -> dict[str, str]:
+        plan = plan_of(small_study(**changes), None)
+        units = {
+            "games": plan["games"].batches(ALIAS)[0],
+            "pathway": next(plan["pathway"].batches()),
+            "features": plan["features"].sums[0],
+            "patching": plan["patching"].baseline_unit(),
         }
+        return {name: unit.key for name, unit in units.items()}
 
-    def changed(**sections: dict[str, object]) -> set[str]:
-        return {name for name, key in keys(**sections).items() if key != before[name]}
+    def changed(**changes: dict[str, object]) -> set[str]:
+        return {name for name, key in keys(**changes).items() if key != before[name]}
 
     before = keys()
     own_prompts = {"games", "pathway", "features"}
@@ -204,18 +212,17 @@ def test_what_ends_a_response_and_the_width_are_part_of_the_keys() -> None:
 
 
 def test_games_are_played_at_their_own_width(whole: Whole, tmp_path: Path) -> None:
-    study = small_study(
+    plan = small_plan(
+        tmp_path,
         engine={"games_width": 16},
         games={"conditions": ["variable/GM"], "repetitions": 2, "max_rounds": 2},
     )
-    store = open_store(study, tmp_path)
-    lane, widths = Lane(study, ALIAS, whole.lane.loaded, []), []
+    context, widths = on(whole.context, plan), []
     for slots in (None, 128, 5):
-        engine = lane.engine(
-            width=lane.width_of("games"), prompt_capacity=64, token_capacity=4, slots=slots
-        )
+        width = context.width_of(own_prompts=True)
+        config = EngineConfig(width=width, prompt_capacity=64, token_capacity=4, slots=slots)
+        engine = context.engine(config)
         widths.append(sum(engine.slots))
     assert widths == [16, 16, 5]
-    [unit] = games.units(study, ALIAS)
-    games.run(lane, store, unit, 128)
-    assert store.records("games")[0].facts["slots"] == 16
+    play(plan, whole.context, 128)
+    assert plan.store.records("games")[0].facts["slots"] == 16

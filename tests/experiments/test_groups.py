@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from pitboss.errors import BadInput, Mismatch
-from pitboss.experiments.groups import adjusting, design, distinct_states
-from pitboss.studies.model import Features
+from pitboss.experiments.selection.comparison import design
+from pitboss.experiments.selection.groups import adjusting, distinct_states
+from pitboss.experiments.selection.settings import SelectionSettings
 
 DECISIONS = pd.DataFrame(
     [
@@ -24,8 +25,9 @@ DECISIONS = pd.DataFrame(
 ).assign(prompt_text=lambda rows: rows["prompt_sha256"])
 
 
-def settings(**fields: object) -> Features:
-    return Features(models=["llama"], layers=[0], **fields)  # type: ignore[arg-type]
+def settings(**fields: object) -> SelectionSettings:
+    fixed = {"kind": "selection", "model": "llama", "games": "games", "layers": [0]}
+    return SelectionSettings(**(fixed | fields))  # type: ignore[arg-type]
 
 
 def test_each_prompt_is_computed_once_and_knows_how_often_it_was_shown() -> None:

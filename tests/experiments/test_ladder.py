@@ -7,40 +7,42 @@ import pandas as pd
 
 from deployments.settings import ROOT
 from pitboss.analysis.effects import causal_features
-from pitboss.experiments import effects, ladder, patching
+from pitboss.experiments.patching import ladder
+from pitboss.experiments.patching.experiment import Patching
+from pitboss.experiments.registry import load_study, plan_of
 from pitboss.games.reading import reader
 from pitboss.games.scenes import scene
 from pitboss.store import Store
-from pitboss.studies.loading import load_study
+from tests.experiments.banks import patching_of
 from tests.experiments.small import Whole
 
 
-def copied(whole: Whole, folder: Path) -> Store:
-    path = folder / whole.study.name
-    shutil.copytree(whole.store.path, path)
-    return Store.open(path)
+def changed(whole: Whole, store: Store, name: str, **fields: object) -> Patching:
+    """The finished study's patching under other settings and another study's name."""
+    settings = patching_of(whole.plan).settings.model_copy(update=fields)
+    experiments = {**whole.study.experiments, "patching": settings}
+    study = whole.study.model_copy(update={"name": name, "experiments": experiments})
+    return patching_of(plan_of(study, store))
 
 
 def test_the_upper_rungs_are_the_studys_effects_and_hold_the_planted_features(
-    whole: Whole, tmp_path: Path
+    whole: Whole,
 ) -> None:
-    store = copied(whole, tmp_path)
-    rows = {row["name"]: row for row in ladder.run(whole.study, store)}
-    assert store.read_json(ladder.LADDER) == list(rows.values())
-    assert store.read_json(ladder.ORIGINAL)["signs"]["called_causal"] == 441
-    tested = store.read("effects", [effects.key(whole.study, store)]).to_pandas()
-    own = rows["readable arms"]
-    assert own["count"] == len(causal_features(tested)) > 0
-    known = effects.known_answers(whole.study)
-    assert own["known_causal"] == len(known["causal"] & set(causal_features(tested)))
+    patching = patching_of(whole.plan)
+    rows = {row["name"]: row for row in whole.store.read_json("ladder.json")}
+    assert whole.store.read_json("original.json")["signs"]["called_causal"] == 441
+    own, causal = rows["readable arms"], set(patching.causal())
+    assert own["count"] == len(causal) > 0
+    known = patching.selection.known_answers()
+    assert own["known_causal"] == len(known["causal"] & causal)
     assert rows["safe against risky value"]["known_null"] <= 1
     assert own["known_causal"] > rows["chi-square"]["known_causal"]
     assert rows["delta"]["count"] is None and "deltas" in rows["delta"]["note"]
 
 
 def test_every_response_has_what_the_original_reader_makes_of_it(whole: Whole) -> None:
-    keys = [unit.key for unit in patching.all_units(whole.study, whole.store)]
-    trials = effects.read_trials(whole.study, whole.store, keys)
+    patching = patching_of(whole.plan)
+    trials = patching.read_trials(patching.trial_keys())
     read, old = ladder.with_original_reader(trials), reader(ladder.ORIGINAL_READER)
     for row in read.sample(50, random_state=0).itertuples():
         reading = old.read(row.response, scene(row.prompt).menu, row.finish)
@@ -51,27 +53,29 @@ def test_every_response_has_what_the_original_reader_makes_of_it(whole: Whole) -
     pd.testing.assert_frame_equal(read[trials.columns], trials)
 
 
-def test_a_study_of_keyword_readings_climbs_by_honest_ones(whole: Whole, tmp_path: Path) -> None:
-    """Same texts, other reader: the honest rungs do not change, and the twin is found by name."""
-    store = copied(whole, tmp_path)
-    by_keywords = whole.study.patching.model_copy(update={"reader": ladder.ORIGINAL_READER})
-    study = whole.study.model_copy(update={"patching": by_keywords})
-    assert whole.study.patching.full_response  # so that the texts' keys do not name the reader
-    trials, tested = ladder.honest(study, store)
-    own = store.read("effects", [effects.key(whole.study, store)]).to_pandas()
-    assert causal_features(tested) == causal_features(own)
-    reconstruct = whole.study.patching.model_copy(update={"mode": "reconstruct"})
-    asked = whole.study.model_copy(update={"name": "old", "patching": reconstruct})
-    assert "no finished study old-delta" in str(ladder.delta_effects(asked, store))
+def test_a_study_of_keyword_readings_climbs_by_honest_ones(whole: Whole) -> None:
+    """Same texts, other reader: the honest rungs do not change."""
+    by_keywords = changed(whole, whole.store, whole.study.name, reader=ladder.ORIGINAL_READER)
+    assert by_keywords.settings.full_response  # so that the texts' keys do not name the reader
+    trials = by_keywords.read_trials(by_keywords.trial_keys())
+    _, tested = ladder.honest(by_keywords, trials, patching_of(whole.plan).effects())
+    assert causal_features(tested) == patching_of(whole.plan).causal()
+
+
+def test_the_twin_that_patches_deltas_is_found_by_its_name(whole: Whole, tmp_path: Path) -> None:
+    store = Store.open(shutil.copytree(whole.store.path, tmp_path / "old"))
+    old = changed(whole, store, "old", mode="reconstruct")
+    assert "no finished study old-delta" in str(ladder.delta_effects(old))
     (tmp_path / "old-delta").symlink_to(store.path)
-    twin = ladder.delta_effects(asked, store)
-    assert not isinstance(twin, str) and causal_features(twin) == causal_features(own)
+    twin = ladder.delta_effects(old)
+    assert not isinstance(twin, str) and causal_features(twin) == patching_of(whole.plan).causal()
 
 
 def test_the_legacy_twins_differ_in_the_mode_alone() -> None:
     old, twin = (
         load_study(ROOT / "studies" / f"{name}.yaml") for name in ("legacy", "legacy-delta")
     )
-    settings = old.patching.model_copy(update={"mode": "delta"})
-    assert old.patching.mode == "reconstruct" and old.patching.reader == ladder.ORIGINAL_READER
-    assert twin == old.model_copy(update={"name": "legacy-delta", "patching": settings})
+    before = old.experiments["patching"]
+    assert before.mode == "reconstruct" and before.reader == ladder.ORIGINAL_READER
+    experiments = {**old.experiments, "patching": before.model_copy(update={"mode": "delta"})}
+    assert twin == old.model_copy(update={"name": "legacy-delta", "experiments": experiments})

@@ -12,10 +12,13 @@ from transformers import AutoModelForCausalLM
 from pitboss.analysis.attribution import agreement
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput, Incomplete
-from pitboss.experiments import attribution, decoding, pathway
-from pitboss.experiments.choices import choice_tokens
-from pitboss.experiments.lane import Lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.pathway import attribution, decoding
+from pitboss.experiments.pathway.experiment import Pathway
+from pitboss.experiments.pathway.recorded import recorded
+from pitboss.experiments.runtime.artifacts import FigureArtifact, NoteArtifact, TableArtifact
+from pitboss.experiments.runtime.carry_out import carry_out
+from pitboss.experiments.runtime.choices import choice_tokens
+from pitboss.experiments.runtime.plan import Plan
 from pitboss.games.conditions import ALL_CONDITIONS, Condition
 from pitboss.games.menu import Menu
 from pitboss.games.prompts import render
@@ -25,18 +28,28 @@ from pitboss.models.catalogue import sae_release
 from pitboss.models.loading import load_model
 from pitboss.saes.loading import _load_with_sae_lens
 from pitboss.saes.planted import planted
-from tests.experiments.small import ALIAS, LAYERS, Whole, parquet_bytes, small_study
+from tests.experiments.small import ALIAS, LAYERS, Whole, on, parquet_bytes, small_plan
 
 LINE = "\nFinal Decision:"
 ANSWERS = {"stop": LINE + " Stop", "bet": LINE + " Bet"}
 
 
+def pathway_of(plan: Plan) -> Pathway:
+    experiment = plan["pathway"]
+    assert isinstance(experiment, Pathway)
+    return experiment
+
+
+def batches(plan: Plan) -> list[str]:
+    """Keys of all batches, which must have been played."""
+    return [unit.key for unit in pathway_of(plan).batches()]
+
+
 @pytest.fixture(scope="module")
 def table(whole: Whole) -> pd.DataFrame:
     """The pathway's games in the order in which they were to be played."""
-    keys = [unit.key for unit in pathway.done_units(whole.study, whole.store)]
-    games = whole.store.read("games", keys).to_pandas()
-    conditions = [c.key for c in whole.study.pathway.resolved_conditions]
+    games = whole.store.read("games", batches(whole.plan)).to_pandas()
+    conditions = [c.key for c in pathway_of(whole.plan).settings.resolved_conditions]
     place = games["condition"].map(conditions.index) + len(conditions) * games["repetition"]
     return games.assign(place=place).sort_values("place").reset_index(drop=True)
 
@@ -60,9 +73,8 @@ def test_the_first_games_in_order_fill_the_quotas(whole: Whole, table: pd.DataFr
     assert with_states == set(mine.index[mine["bet"].notna() | (mine["decision"] == "stop")])
     # One of every round: what was asked again is no decision, also where it read as a bet.
     assert len(with_states) == len(mine.groupby(["game", "round"]))
-    now = pathway.progress(whole.study, whole.store)
-    assert (now.bankruptcies, now.stops, now.shortfall) == (5, 6, ())
-    assert pathway.next_unit(whole.study, whole.store) is None
+    assert pathway_of(whole.plan).shortfall() == []
+    assert 24 * len(batches(whole.plan)) == len(table) < 96  # it ends when both are filled
 
 
 def test_activations_are_those_of_sae_lens_at_the_last_prompt_token(whole: Whole) -> None:
@@ -70,7 +82,7 @@ def test_activations_are_those_of_sae_lens_at_the_last_prompt_token(whole: Whole
     decisions = whole.store.read("decisions").to_pandas().set_index("key")
     keys = sorted(set(activations["decision"]))[::4]
     assert len(keys) > 5
-    loaded, outputs = whole.lane.loaded, {}
+    loaded, outputs = whole.context.loaded, {}
     hooks = [
         block.register_forward_hook(lambda m, i, out, n=n: outputs.update({n: out[0, -1]}))
         for n, block in enumerate(loaded.model.model.layers)
@@ -101,35 +113,36 @@ def test_the_curve_counts_every_decision_of_the_games_that_count(
     last = curve[curve["before_end"] == 0]
     assert (last.groupby("layer")["decisions"].sum() <= len(counted)).all()
     top = whole.store.read("pathway").to_pandas()
-    assert (top.groupby("layer").size() <= whole.study.pathway.top_features).all()
+    assert (top.groupby("layer").size() <= pathway_of(whole.plan).settings.top_features).all()
 
 
 def test_a_quota_the_cap_leaves_open_is_reported_and_slots_change_no_byte(
     whole: Whole, tmp_path: Path
 ) -> None:
-    study = small_study(
-        pathway={"bankruptcies": 8, "stops": 2, "max_games": 12, "batch": 8, "max_rounds": 3}
-    )
-    lane = Lane(study, ALIAS, whole.lane.loaded, [])
+    few = {"bankruptcies": 8, "stops": 2, "max_games": 12, "batch": 8, "max_rounds": 3}
     written = []
     for slots in (None, 5):
-        store = open_store(study, tmp_path / str(slots))
-        played = []
-        while unit := pathway.next_unit(study, store):
-            if not played:
-                with pytest.raises(Incomplete, match="is not played"):
-                    pathway.analyse(study, store)
-            pathway.run(lane, store, unit, slots)
-            played.append(unit.rows)
+        plan = small_plan(tmp_path / str(slots), pathway=few)
+        experiment, context, played = pathway_of(plan), on(whole.context, plan), []
+        for stage in experiment.stages(ALIAS):
+            if len(played) == 1:
+                with pytest.raises(Incomplete, match="not finished"):
+                    experiment.shortfall()
+            if stage[0].kind == "games":
+                played.append(sum(unit.rows or 0 for unit in stage))
+            if stage[0].kind == "decodability":
+                break  # is tested on enough games
+            for unit in stage:
+                carry_out(plan, unit, lambda _, context=context: context, slots)
         assert played == [8, 4]  # the cap ends the last batch early
-        now = pathway.progress(study, store)
-        outcomes = store.read("games")["outcome"].to_pylist()
-        assert now.games == len(outcomes) == 12
-        assert now.bankruptcies == outcomes.count("bankruptcy") < 8
-        [sentence] = [text for text in now.shortfall if "bankruptcy" in text]
-        assert sentence == (f"{now.bankruptcies} of 8 games that end in bankruptcy, after 12 games")
-        pathway.analyse(study, store)
-        written.append(parquet_bytes(store))
+        outcomes = plan.store.read("games")["outcome"].to_pylist()
+        assert len(outcomes) == 12 and outcomes.count("bankruptcy") < 8
+        [sentence] = [text for text in experiment.shortfall() if "bankruptcy" in text]
+        assert sentence == (
+            f"Short: {outcomes.count('bankruptcy')} of 8 games that end in bankruptcy, after 12 "
+            "games."
+        )
+        written.append(parquet_bytes(plan.store))
     assert len(written[0]) == 8
     assert written[0] == written[1]
 
@@ -149,10 +162,12 @@ def test_a_bet_that_is_asked_again_is_no_decision_of_the_pathway(
 ) -> None:
     monkeypatch.setitem(READERS, "menu", Forgetful())
     few = {"bankruptcies": 2, "stops": 16, "max_games": 24, "batch": 24, "layers": [1]}
-    study = small_study(pathway={**few, "max_rounds": 3, "retries": 20})
-    store, lane = open_store(study, tmp_path), Lane(study, ALIAS, whole.lane.loaded, [])
-    while unit := pathway.next_unit(study, store):
-        pathway.run(lane, store, unit)
+    plan = small_plan(tmp_path, pathway={**few, "max_rounds": 3, "retries": 20})
+    experiment, store, context = pathway_of(plan), plan.store, on(whole.context, plan)
+    played = []
+    for unit in experiment.batches():
+        played.append(unit)
+        carry_out(plan, unit, lambda _: context)
     decisions = store.read("decisions").to_pandas().set_index("key")
     with_states = set(store.read("activations")["decision"].to_pylist())
     counted = decisions[decisions["game"].isin(decisions.loc[sorted(with_states), "game"])]
@@ -160,21 +175,22 @@ def test_a_bet_that_is_asked_again_is_no_decision_of_the_pathway(
     assert len(again) > 5 and not with_states & set(again.index)
     # In its place counts what the game went on with: one response a round.
     assert len(with_states) == len(counted.groupby(["game", "round"]))
-    pathway.analyse(study, store)
+    carry_out(plan, experiment.analysis(played), lambda _: context)
     assert store.read("pathway_curve").to_pandas()["decisions"].sum() == len(with_states)
 
 
 @pytest.fixture(scope="module")
 def shown(whole: Whole) -> pd.DataFrame:
     """The decisions that were decoded: one a round of the games that count."""
-    decisions = pathway.recorded(whole.study, whole.store).decisions
+    settings = pathway_of(whole.plan).settings
+    decisions = recorded(settings, whole.store, batches(whole.plan)).decisions
     return decisions.sort_values(["game", "round"]).reset_index(drop=True)
 
 
 def test_the_lens_is_the_models_own_last_step_on_transformers_hidden_states(
     whole: Whole, shown: pd.DataFrame
 ) -> None:
-    loaded = whole.lane.loaded
+    loaded = whole.context.loaded
     model = AutoModelForCausalLM.from_pretrained(loaded.spec.local, dtype=torch.float32).eval()
     text = {choice: loaded.tokenizer(way)["input_ids"] for choice, way in ANSWERS.items()}
     stop, bet = (ids[-1] for ids in (text["stop"], text["bet"]))  # the line ends with the choice
@@ -199,7 +215,7 @@ def test_the_lens_is_the_models_own_last_step_on_transformers_hidden_states(
 
 
 def test_the_lens_crosses_where_a_stop_direction_is_written(whole: Whole) -> None:
-    loaded = whole.lane.loaded
+    loaded = whole.context.loaded
     after, tokens = decoding.decision_point(loaded, "exp0/planned", ALL_CONDITIONS[0])
     assert loaded.decode(list(after)) == LINE
     head, norm = loaded.model.lm_head.weight, loaded.model.model.norm.weight
@@ -213,7 +229,7 @@ def test_the_lens_crosses_where_a_stop_direction_is_written(whole: Whole) -> Non
 def test_a_choice_is_read_at_the_prompts_end_and_answers_that_begin_alike_are_refused(
     whole: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded, condition = whole.lane.loaded, Condition.parse("variable/GRWP")
+    loaded, condition = whole.context.loaded, Condition.parse("variable/GRWP")
     after, tokens = decoding.decision_point(loaded, "exp2/game", condition)
     assert after == () and {c: loaded.decode(list(t)) for c, t in tokens.items()} == {
         "bet": "1",
@@ -286,3 +302,16 @@ def test_the_gradient_is_the_difference_quotient_of_the_screening(model: str) ->
     odds = screen.run(layer, directions, step).decisions.log_odds("stop", "bet")
     quotient = (odds[:, 0] - odds[:, 1]) / 2e-2
     np.testing.assert_allclose((gradients @ directions.T).numpy(), quotient, rtol=0.02, atol=5e-3)
+
+
+def test_what_is_found_is_shown(whole: Whole) -> None:
+    shown = list(pathway_of(whole.plan).results(ALIAS))
+    tables = {each.name: each.rows for each in shown if isinstance(each, TableArtifact)}
+    assert len(tables["pathway"]) == len(whole.store.read("pathway"))
+    assert len(tables["pathway-decodability"]) == len(LAYERS) * 2 * 3
+    assert [row["layer"] for row in tables["pathway-attribution"]] == LAYERS
+    figures = [each.name for each in shown if isinstance(each, FigureArtifact)]
+    assert figures == ["pathway", "pathway-reading"]
+    [note] = [each for each in shown if isinstance(each, NoteArtifact)]
+    assert [line.split(":")[0] for line in note.text.splitlines()] == ["- Layer 1", "- Layer 3"]
+    assert "a half of the games is too small" in note.text and "Short" not in note.text

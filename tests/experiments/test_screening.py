@@ -1,23 +1,28 @@
 """Every feature of the lab screened: planted ones lead, and sampled stop rates agree."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy import stats
 
 from pitboss.analysis.findings import primary_stops
-from pitboss.experiments import patching, ranking
-from pitboss.experiments.features import bank_path, load_bank
-from pitboss.games.prompts import render
-from pitboss.models.loading import LoadedModel
+from pitboss.experiments.patching.arms import BASELINE
+from pitboss.experiments.registry import plan_of
+from pitboss.experiments.runtime.carry_out import carry_out_all
 from pitboss.saes.loading import load_sae
 from pitboss.saes.planted import planted
-from tests.experiments.screened import SCENES, after_selection, screen, screened
-from tests.experiments.small import ALIAS, LAYERS, Whole
+from tests.experiments.banks import selection_of
+from tests.experiments.screened import (
+    SCENES,
+    after_selection,
+    plain,
+    screen,
+    screened,
+    screening_of,
+)
+from tests.experiments.small import ALIAS, LAYERS, NO_CONTROLS, Whole
 
 
 def test_every_feature_value_and_prompt_is_there_and_planted_ones_lead_with_their_sign(
@@ -25,12 +30,13 @@ def test_every_feature_value_and_prompt_is_there_and_planted_ones_lead_with_thei
 ) -> None:
     rows = screened(whole)
     assert len(rows) == len(LAYERS) * 256 * 2 * 2
-    ranked = ranking.top(whole.study, whole.store)
+    ranked = screening_of(whole.plan).ranked()
     known = planted(whole.study.models[ALIAS].sae)
     causal = {(layer, i) for layer in LAYERS for i in known[layer]["causal"]}
     first = ranked.head(len(causal))
     assert set(zip(first["layer"], first["feature"], strict=True)) == causal and len(causal) == 24
-    null = ranking.planted_among(whole.study, ranked, "null")
+    null_pairs = {(layer, i) for layer in LAYERS for i in known[layer]["null"]}
+    null = np.array([p in null_pairs for p in zip(ranked["layer"], ranked["feature"], strict=True)])
     assert null.sum() == 24
     assert ranked[null]["contrast"].abs().max() < 0.2 < 1 < first["contrast"].abs().min()
     # The sampled runs found effects of the same sign.
@@ -52,35 +58,11 @@ def test_the_decisions_are_those_of_transformers_and_sae_lens(whole: Whole) -> N
                 row = rows.loc[(layer, feature, prompt, value)]
                 mean = float(np.float32(statistics.loc[(layer, feature), f"mean_{value}"]))
                 assert row["value"] == mean
-                bet, stop = plain(whole.lane.loaded, prompt, layer, sae, feature, mean)
+                bet, stop = plain(whole.context.loaded, prompt, layer, sae, feature, mean)
                 assert row["log_odds"] == pytest.approx(stop - bet, rel=1e-5, abs=1e-5)
                 assert row["p_stop"] == pytest.approx(1 / (1 + np.exp(bet - stop)), rel=1e-5)
                 assert row["p_stop"] + row["p_bet"] == pytest.approx(1)
                 assert pd.isna(row["decided"])
-
-
-@torch.no_grad()
-def plain(
-    loaded: LoadedModel, prompt: str, layer: int, sae: Any, feature: int, value: float
-) -> tuple[float, float]:
-    """Logits of "1" and "2" by one uncached forward with a hook on the whole prompt."""
-
-    def hook(_: object, __: object, output: torch.Tensor) -> torch.Tensor:
-        x = output[:, -1]
-        activations = sae.encode(x)
-        error = x - sae.decode(activations)
-        activations[:, feature] = value
-        output = output.clone()
-        output[:, -1] = sae.decode(activations) + error
-        return output
-
-    handle = loaded.model.model.layers[layer].register_forward_hook(hook)
-    try:
-        logits = loaded.model(torch.tensor([loaded.encode(render(prompt).text)])).logits[0, -1]
-    finally:
-        handle.remove()
-    one, two = (loaded.tokenizer.convert_tokens_to_ids(text) for text in "12")
-    return float(logits[one].double()), float(logits[two].double())
 
 
 def test_a_feature_set_to_its_own_activation_is_the_unpatched_decision(whole: Whole) -> None:
@@ -95,10 +77,10 @@ def test_a_feature_set_to_its_own_activation_is_the_unpatched_decision(whole: Wh
 
 @pytest.mark.parametrize("by", ["contrast", "shift"])
 def test_the_ranking_is_what_its_columns_say(whole: Whole, tmp_path: Path, by: str) -> None:
-    sections = {"screening": {"features": "selected", "rank_by": by, "chunk": 7}}
-    lane, store = after_selection(whole, tmp_path, **sections)
-    screen(lane, store)
-    rows, ranked = store.read("screening").to_pandas(), ranking.top(lane.study, store)
+    changes = {"features": "selected", "rank_by": by, "chunk": 7}
+    plan, context = after_selection(whole, tmp_path, screening=changes)
+    screen(plan, context)
+    rows, ranked = plan.store.read("screening").to_pandas(), screening_of(plan).ranked()
     assert rows["decided"].between(0.9, 1).all()
     assert np.allclose(rows["p_stop"] + rows["p_bet"], rows["decided"], rtol=1e-12)
     assert ranked["rank"].tolist() == list(range(1, len(ranked) + 1))
@@ -124,25 +106,28 @@ def test_sampled_stop_rates_agree_within_binomial_error(whole: Whole, tmp_path: 
     """Under the model's own distribution; the noise is shared, so each arm has its own test."""
     sampling = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "max_new_tokens": 24}
     trials = 400
-    lane, store = after_selection(
+    plan, context = after_selection(
         whole,
         tmp_path,
         screening={"features": "selected"},
-        patching={"sampling": sampling, "trials": trials, "full_response": False},
+        patching={
+            "sampling": sampling,
+            "trials": trials,
+            "full_response": False,
+            "controls": NO_CONTROLS,
+        },
     )
-    screen(lane, store)
-    ranked = ranking.top(lane.study, store)
-    bank = load_bank(lane.study, store, ALIAS)
+    screen(plan, context)
+    ranked, selection = screening_of(plan).ranked(), selection_of(whole.plan)
+    bank = selection.bank()
     pairs = list(zip(bank.layer.tolist(), bank.feature.tolist(), strict=True))
     wanted = [ranked.iloc[i] for i in (0, 9, 18, 40, len(ranked) - 1)]
-    bank.rows([pairs.index((row.layer, row.feature)) for row in wanted]).save(
-        bank_path(store, ALIAS)
-    )
-    expected = store.read("screening").to_pandas()
-    patching.run(lane, store, patching.baseline_unit(lane.study))
-    for unit in patching.units(lane.study, store):
-        patching.run(lane, store, unit)
-    runs = store.read("trials").to_pandas()
+    some = bank.rows([pairs.index((row.layer, row.feature)) for row in wanted])
+    expected = plan.store.read("screening").to_pandas()
+    some.save(selection_of(plan).bank_path)
+    plan = plan_of(plan.study, plan.store)  # knows nothing of the bank that was there
+    carry_out_all(plan, plan["patching"], ALIAS, lambda _: context)
+    runs = plan.store.read("trials").to_pandas()
     exact = expected.set_index(["layer", "feature", "prompt", "value_name"])
     p_values = []
     for (layer, feature, prompt, arm), of_arm in runs.groupby(
@@ -150,7 +135,7 @@ def test_sampled_stop_rates_agree_within_binomial_error(whole: Whole, tmp_path: 
     ):
         decided = of_arm[of_arm["decision"] != "none"]
         assert len(decided) > 0.97 * trials
-        if arm == patching.BASELINE:
+        if arm == BASELINE:
             log_odds = expected[expected["prompt"] == prompt]["unpatched"].iloc[0]
         else:
             log_odds = exact.loc[(int(layer), int(feature), prompt, arm), "log_odds"]

@@ -7,18 +7,17 @@ import sys
 from pathlib import Path
 
 from deployments.settings import ROOT
-from pitboss.experiments import ranking, screening
-from tests.experiments.screened import after_selection, screen
+from tests.experiments.screened import after_selection, screen, screening_of
 from tests.experiments.small import Whole, parquet_bytes
 
 
 def test_chunks_change_no_row(whole: Whole, tmp_path: Path) -> None:
-    lane, store = after_selection(whole, tmp_path, screening={"chunk": 100})
-    units = screening.units(lane.study, store)
-    assert [len(unit.payload.features) for unit in units] == [100, 100, 56] * 2
-    screen(lane, store)
-    assert store.read("screening").equals(whole.store.read("screening"))
-    assert ranking.top(lane.study, store).equals(ranking.top(whole.study, whole.store))
+    plan, context = after_selection(whole, tmp_path, screening={"chunk": 100})
+    screening = screening_of(plan)
+    assert [len(unit.payload.features) for unit in screening.chunks] == [100, 100, 56] * 2
+    screen(plan, context)
+    assert plan.store.read("screening").equals(whole.store.read("screening"))
+    assert screening.ranked().equals(screening_of(whole.plan).ranked())
 
 
 # Their vectors come from the bank, so that no process has to load an SAE; three chunks a layer.
@@ -31,14 +30,14 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 
-from pitboss.analysis.findings import primary_stops
-from pitboss.experiments import ranking, screening
-from pitboss.experiments.lane import open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.registry import plan_of
+from pitboss.experiments.runtime.carry_out import carry_out_all
+from pitboss.experiments.runtime.context import open_context
+from pitboss.experiments.runtime.study import open_store
 from tests.experiments.small import ALIAS, small_study
 
 study = small_study(screening=json.loads(sys.argv[2]))
-lane = open_lane(study, ALIAS, "cpu")
+context = open_context(study, ALIAS, "cpu")
 
 def dying(call, left):
     def counted(*args, **kwargs):
@@ -51,11 +50,9 @@ def dying(call, left):
 
 for renames in map(int, sys.argv[3:]):
     if (pid := os.fork()) == 0:
-        store = open_store(study, Path(sys.argv[1]))
+        plan = plan_of(study, open_store(study, Path(sys.argv[1])))
         os.rename = dying(os.rename, renames)
-        for unit in screening.units(study, store):
-            screening.run(lane, store, unit)
-        ranking.run(study, store)
+        carry_out_all(plan, plan["screening"], ALIAS, lambda _: context)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     print(status, len(open_store(study, Path(sys.argv[1])).refs("screening")))
@@ -63,12 +60,14 @@ for renames in map(int, sys.argv[3:]):
 
 
 def test_killed_anywhere_it_goes_on_to_the_same_bytes(whole: Whole, tmp_path: Path) -> None:
-    lane, store = after_selection(whole, tmp_path / "undisturbed", screening=SELECTED)
-    _, killed = after_selection(whole, tmp_path / "killed", screening=SELECTED)
-    screen(lane, store)
+    plan, context = after_selection(whole, tmp_path / "undisturbed", screening=SELECTED)
+    store = plan.store
+    killed = after_selection(whole, tmp_path / "killed", screening=SELECTED)[0].store
+    screen(plan, context)
     assert len(store.refs("screening")) == 6
     # Before the first part is in its place; between a part and its record; later; in the ranking.
-    renames = ["1", "4", "3", "10", "0"]
+    # What each stage is expected to leave is written down before it.
+    renames = ["2", "5", "4", "12", "0"]
     arguments = [json.dumps(SELECTED), *renames]
     done = subprocess.run(
         [sys.executable, "-c", DIE_AGAIN_AND_AGAIN, str(tmp_path / "killed"), *arguments],

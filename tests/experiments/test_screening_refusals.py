@@ -7,16 +7,15 @@ import pytest
 
 from pitboss.engine.screening import Screen
 from pitboss.errors import BadInput, Incomplete
-from pitboss.experiments import features, ranking, screening
-from pitboss.experiments.choices import choice_tokens, require_decided
-from pitboss.experiments.study import open_store
+from pitboss.experiments.registry import plan_of
+from pitboss.experiments.runtime.carry_out import carry_out
+from pitboss.experiments.runtime.choices import choice_tokens, require_decided
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import State, render
 from pitboss.models.loading import load_model
 from pitboss.store import Store
-from pitboss.studies.model import Study
-from tests.experiments.screened import SCENES, after_selection
-from tests.experiments.small import ALIAS, Whole, small_study
+from tests.experiments.screened import SCENES, after_selection, screen, screening_of
+from tests.experiments.small import ALIAS, Whole, small_plan, small_study
 
 
 @pytest.mark.parametrize("model", ["llama", "gemma"])
@@ -46,31 +45,30 @@ def test_a_prompt_whose_decision_comes_later_is_refused_before_any_work(whole: W
         small_study(screening={"prompts": ["exp0/planned"]})
     games = render("exp0/planned", State(ALL_CONDITIONS[0], 100))
     with pytest.raises(BadInput, match=r"first token.*prompt exp0/planned"):
-        choice_tokens(whole.lane.loaded, [render(SCENES[0]), games])
+        choice_tokens(whole.context.loaded, [render(SCENES[0]), games])
 
 
 def test_a_prompt_that_is_rarely_decided_at_once_is_refused(whole: Whole, tmp_path: Path) -> None:
-    lane, store = after_selection(whole, tmp_path, screening={"min_decided_mass": 0.9999})
+    plan, context = after_selection(whole, tmp_path, screening={"min_decided_mass": 0.9999})
     with pytest.raises(BadInput, match="min_decided_mass"):
-        screening.run(lane, store, screening.units(lane.study, store)[0])
-    assert store.refs("screening") == []
+        screen(plan, context)
+    assert plan.store.refs("screening") == []
 
 
 def test_what_it_needs_is_asked_for(whole: Whole, tmp_path: Path) -> None:
-    study = small_study()
-    store = open_store(study, tmp_path)
+    nothing = small_plan(tmp_path)
     with pytest.raises(Incomplete, match="statistics"):
-        screening.units(study, store)
-    selected = small_study(screening={"features": "selected"})
+        next(screening_of(nothing).stages(ALIAS))
+    selected = plan_of(small_study(screening={"features": "selected"}), nothing.store)
     with pytest.raises(BadInput, match="bank"):
-        screening.units(selected, store)
-    without: Study = study.model_copy(update={"screening": None})
-    with pytest.raises(BadInput, match="no screening section"):
-        screening.units(without, store)
-    lane, ready = after_selection(whole, tmp_path / "ready")
+        next(screening_of(selected).stages(ALIAS))
+    found, why = selected.known(screening_of(selected), ALIAS)
+    assert found == [] and "bank" in why
+    ready, context = after_selection(whole, tmp_path / "ready")
+    ranking = screening_of(ready).ranking
     with pytest.raises(Incomplete, match="screening"):
-        ranking.run(lane.study, ready)
-    shutil.rmtree(ready.path / "parts" / "statistics")
+        carry_out(ready, ranking, lambda _: context)
+    shutil.rmtree(ready.store.path / "parts" / "statistics")
+    again = plan_of(ready.study, Store.open(ready.store.path))
     with pytest.raises(Incomplete, match="statistics"):
-        screening.units(lane.study, Store.open(ready.path))
-    assert features.selection_key(study, ALIAS)
+        next(screening_of(again).stages(ALIAS))

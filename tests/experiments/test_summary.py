@@ -8,6 +8,7 @@ import pytest
 
 from pitboss.errors import Incomplete
 from pitboss.experiments import summary
+from pitboss.experiments.registry import plan_of
 from pitboss.store import Store
 from tests.experiments.small import Whole, parquet_bytes, run_everything
 
@@ -21,11 +22,16 @@ KINDS += ["adjustments", "decodability", "lens", "attribution"]
 def copy(whole: Whole, tmp_path: Path) -> Whole:
     """The finished study in a folder of its own, to be damaged."""
     path = shutil.copytree(whole.store.path, tmp_path / whole.store.path.name)
-    return whole._replace(store=Store.open(path))
+    return fresh(whole, path)
+
+
+def fresh(whole: Whole, path: Path) -> Whole:
+    """What has not looked into the folder yet."""
+    return whole._replace(plan=plan_of(whole.study, Store.open(path)))
 
 
 def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
-    found = summary.write(copy.study, copy.store)
+    found = summary.write(copy.plan)
     assert found["complete"] and found["problems"] == []
     assert {name.split()[0] for name in found["experiments"]} == {
         "games",
@@ -39,7 +45,7 @@ def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
         assert experiment["parts"]["actual"] == experiment["parts"]["expected"] > 0
         for step in experiment["steps"].values():
             assert step["rows"]["expected"] in (None, step["rows"]["actual"])
-    patching, games = found["experiments"]["patching"], found["experiments"]["games llama"]
+    patching, games = found["experiments"]["patching"], found["experiments"]["games"]
     features = found["patched_features"]
     arms = 2 * features + 2 * 6 + 2 * 6 + 2 + 2 + 1  # controls, layers, baseline
     assert patching["steps"]["trials"]["rows"]["actual"] == 2 * 20 * arms
@@ -57,11 +63,11 @@ def test_every_experiment_left_what_was_expected(copy: Whole) -> None:
 
 
 def test_the_final_files_hold_every_row_once(copy: Whole) -> None:
-    summary.write(copy.study, copy.store)
+    summary.write(copy.plan)
     for kind in KINDS:
         assert (copy.store.path / f"{kind}.parquet").is_file()
     first = parquet_bytes(copy.store)
-    summary.write(copy.study, copy.store)
+    summary.write(copy.plan)
     assert parquet_bytes(copy.store) == first
 
 
@@ -71,9 +77,10 @@ def test_a_second_run_computes_nothing(copy: Whole, monkeypatch: pytest.MonkeyPa
 
     before = untouched()
     monkeypatch.setattr("pitboss.engine.Engine.run", _refuse)
-    monkeypatch.setattr("pitboss.experiments.lane.load_sae", _refuse)
-    monkeypatch.setattr("pitboss.experiments.screening.Screen", _refuse)
-    run_everything(copy.study, copy.store, copy.lane)
+    monkeypatch.setattr("pitboss.experiments.runtime.context.load_sae", _refuse)
+    monkeypatch.setattr("pitboss.experiments.screening.shifts.Screen", _refuse)
+    again = fresh(copy, copy.store.path)
+    run_everything(again.plan, again.context)
     assert untouched() == before
 
 
@@ -101,7 +108,7 @@ def _refuse(*_: object, **__: object) -> None:
 def test_a_damaged_part_is_named_and_repaired_with_the_same_bytes(
     copy: Whole, kind: str, damage: str
 ) -> None:
-    summary.write(copy.study, copy.store)
+    summary.write(copy.plan)
     before = parquet_bytes(copy.store)
     stamps = {p: (copy.store.path / p).stat().st_mtime_ns for p in before if "parts/" in p}
     ref = max(copy.store.refs(kind), key=lambda r: r.key)
@@ -113,16 +120,16 @@ def test_a_damaged_part_is_named_and_repaired_with_the_same_bytes(
         path.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
     else:
         path.write_bytes(good[:-7])
-    fresh = copy._replace(store=Store.open(copy.store.path))
+    damaged = fresh(copy, copy.store.path)
     with pytest.raises(Incomplete) as refused:
-        summary.write(fresh.study, fresh.store)
-    told = json.loads((fresh.store.path / "summary.json").read_text())
+        summary.write(damaged.plan)
+    told = json.loads((damaged.store.path / "summary.json").read_text())
     assert not told["complete"]
     assert any(ref.key in p or ref.path in p for p in told["problems"]), told["problems"]
     assert "finished parts are not computed twice" in str(refused.value)
     assert kind in str(told["problems"])
-    run_everything(fresh.study, fresh.store, fresh.lane)
-    assert summary.write(fresh.study, fresh.store)["complete"]
-    assert parquet_bytes(fresh.store) == before
+    run_everything(damaged.plan, damaged.context)
+    assert summary.write(damaged.plan)["complete"]
+    assert parquet_bytes(damaged.store) == before
     redone = {p for p, at in stamps.items() if (copy.store.path / p).stat().st_mtime_ns != at}
     assert redone == {ref.path}

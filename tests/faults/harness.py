@@ -22,11 +22,11 @@ from pathlib import Path
 
 import torch
 
-from pitboss.experiments import patching
-from pitboss.experiments.lane import open_lane
-from pitboss.experiments.study import open_store
+from pitboss.experiments.registry import load_study, plan_of
+from pitboss.experiments.runtime.carry_out import carry_out_all
+from pitboss.experiments.runtime.context import open_context
+from pitboss.experiments.runtime.study import open_store
 from pitboss.store import Store
-from pitboss.studies.loading import load_study
 from tests.faults.patched import STUDY, prepare, trial_files
 
 ROUNDS = 50
@@ -47,7 +47,7 @@ class Harness:
         torch.set_num_threads(1)
         self.folder = folder
         self.study = load_study(STUDY)
-        self.lane = open_lane(self.study, "llama", "cpu")
+        self.context = open_context(self.study, "llama", "cpu")
         began = time.monotonic()
         self.expected = self._undisturbed()
         self.seconds = time.monotonic() - began
@@ -102,12 +102,13 @@ class Harness:
         )
 
     def state_of(self, results: Path) -> dict[str, bytes]:
-        """Every part, and the table that is made of all of them."""
+        """Every chunk, and the tables that are made of all of them."""
         store = open_store(self.study, results)
         bad = [p for p in store.verify() if not p.harmless]
         assert not bad, bad
-        combined = store.combine("trials", None, "trials").read_bytes()
-        return trial_files(store) | {"trials.parquet": combined}
+        tables = ("trials", "effects", "findings")
+        combined = {t: store.combine(t, None, t).read_bytes() for t in tables}
+        return trial_files(store) | {f"{t}.parquet": data for t, data in combined.items()}
 
     def _undisturbed(self) -> dict[str, bytes]:
         results = self.folder / "undisturbed"
@@ -126,9 +127,8 @@ class Harness:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
             if starve:
                 starve()
-            store = open_store(self.study, results)
-            for unit in patching.all_units(self.study, store):
-                patching.run(self.lane, store, unit)
+            plan = plan_of(self.study, open_store(self.study, results))
+            carry_out_all(plan, plan["patching"], "llama", lambda alias: self.context)
             os._exit(0)
         except BaseException:
             sys.excepthook(*sys.exc_info())

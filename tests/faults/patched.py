@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pitboss.experiments.features import bank_path, selection_key
-from pitboss.experiments.study import open_store
+from pitboss.experiments.registry import load_study, plan_of
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.selection.experiment import Selection
 from pitboss.models.catalogue import LAB_DIR
 from pitboss.saes.bank import FeatureBank
 from pitboss.saes.loading import load_sae
-from pitboss.store import Store
-from pitboss.studies.loading import load_study
-from pitboss.studies.model import Study
+from pitboss.store import Store, table_of
 
 STUDY = Path(__file__).with_name("killed.yaml")
 PER_LAYER = 8
@@ -25,28 +25,36 @@ class Finished(NamedTuple):
     record: dict[str, Any]
 
 
-def prepare(results: Path, path: Path = STUDY) -> tuple[Study, Store]:
-    """The study's folder with a bank of planted features, as the features experiment leaves it."""
+def prepare(results: Path, path: Path = STUDY) -> Plan:
+    """A study with a bank of planted features in its folder, as their selection leaves it.
+
+    Returns:
+        The study's plan. What is left to do is the patching, which reads no game.
+    """
     study = load_study(path)
-    store = open_store(study, results)
-    release = study.models["llama"].sae
-    known = json.loads((LAB_DIR / "planted.json").read_text(encoding="utf-8"))[release]
-    chosen = {layer: known[str(layer)][:PER_LAYER] for layer in study.features.layers}
+    plan = plan_of(study, open_store(study, results))
+    selection = plan["features"]
+    assert isinstance(selection, Selection)
+    known = json.loads((LAB_DIR / "planted.json").read_text(encoding="utf-8"))[selection.sae]
+    chosen = {layer: known[str(layer)][:PER_LAYER] for layer in selection.layers}
     FeatureBank.build(
-        (load_sae(release, layer, study.features.gate) for layer in chosen),
+        (load_sae(selection.sae, layer, selection.gate) for layer in chosen),
         {layer: [entry["feature"] for entry in entries] for layer, entries in chosen.items()},
         values={
             name: {(layer, e["feature"]): e[name] for layer, es in chosen.items() for e in es}
             for name in ("safe", "risky")
         },
-        meta={
-            "model": study.models["llama"].id,
-            "sae": release,
-            "gate": study.features.gate,
-            "features": selection_key(study, "llama"),
-        },
-    ).save(bank_path(store, "llama"))
-    return study, store
+        meta=selection.bank_meta,
+    ).save(selection.bank_path)
+    common = {"model": study.spec("llama").id, "sae": selection.sae, "chosen_by": "included"}
+    rows = [
+        {**common, "layer": layer, **{name: e[name] for name in ("feature", "safe", "risky")}}
+        for layer, entries in chosen.items()
+        for e in entries
+    ]
+    table, identity = table_of("features", rows), selection.choice.identity
+    plan.store.commit("features", selection.key, table, identity=identity)
+    return plan
 
 
 def finished(store: Store) -> dict[str, Finished]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import State, flow, runtime
 
-from pitboss.floor.claims import Queue
+from pitboss.floor.locks.claims import Queue
 from tasks.lane import asked, hold_lane, left
 from tests.floor.claimed import samples
 from tests.store.samples import commit, store

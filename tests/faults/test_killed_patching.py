@@ -18,10 +18,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.sorting import FlowRunSort
 
 from deployments.settings import ROOT
-from pitboss.experiments import patching
-from pitboss.experiments.lane import open_lane
-from pitboss.floor.claims import FOLDER
-from pitboss.floor.lock import KernelLock
+from pitboss.experiments.runtime.carry_out import carry_out_all
+from pitboss.experiments.runtime.context import open_context
+from pitboss.floor.locks.claims import FOLDER
+from pitboss.floor.locks.kernel_lock import KernelLock
 from pitboss.store import Store
 from tests.conftest import Server
 from tests.faults.patched import STUDY, finished, prepare, trial_files
@@ -35,13 +35,14 @@ import torch
 torch.set_num_threads(1)
 
 from pitboss.engine.runner import Runner
-from pitboss.experiments import patching
-from pitboss.experiments.lane import open_lane
-from pitboss.experiments.study import open_store
-from pitboss.studies.loading import load_study
+from pitboss.experiments.patching.experiment import Patching
+from pitboss.experiments.registry import load_study, plan_of
+from pitboss.experiments.runtime.carry_out import carry_out_all
+from pitboss.experiments.runtime.context import open_context
+from pitboss.experiments.runtime.study import open_store
 
 study, results = load_study(Path(sys.argv[1])), Path(sys.argv[2])
-lane = open_lane(study, "llama", "cpu")
+context = open_context(study, "llama", "cpu")
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -62,14 +63,13 @@ def arm(what, number):
     elif what == "rename":  # between the part's bytes, the part and its record
         os.rename = before(os.rename, number)
     elif what == "chunk":  # between two chunks
-        patching.run = before(patching.run, number)
+        Patching.run = before(Patching.run, number)
 
 for what, number in [*json.loads(sys.argv[3]), (None, 0)]:
     if (pid := os.fork()) == 0:
         arm(what, number)
-        store = open_store(study, results)
-        for unit in patching.all_units(study, store):
-            patching.run(lane, store, unit)
+        plan = plan_of(study, open_store(study, results))
+        carry_out_all(plan, plan["patching"], "llama", lambda alias: context)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     print(json.dumps([what, status]), flush=True)
@@ -77,22 +77,21 @@ for what, number in [*json.loads(sys.argv[3]), (None, 0)]:
 """
 KILLS = [
     ("step", 20),  # in the baseline or the first chunk
-    ("rename", 1),  # its part is written, not yet in its place
-    ("rename", 2),  # its part is in place, without a record
+    ("rename", 2),  # its part is written, not yet in its place (first: what is expected)
+    ("rename", 3),  # its part is in place, without a record
     ("chunk", 3),  # two chunks are done, nothing of the third
     ("step", 45),  # in a later chunk
-    ("rename", 4),
+    ("rename", 5),
 ]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The same study in another folder, done in one go, and in this process."""
-    study, store = prepare(tmp_path_factory.mktemp("undisturbed"))
-    lane = open_lane(study, "llama", "cpu")
-    for unit in patching.all_units(study, store):
-        patching.run(lane, store, unit)
-    return store
+    plan = prepare(tmp_path_factory.mktemp("undisturbed"))
+    context = open_context(plan.study, "llama", "cpu")
+    carry_out_all(plan, plan["patching"], "llama", lambda alias: context)
+    return plan.store
 
 
 def start(results: Path, kills: list[tuple[str, int]]) -> subprocess.Popen[str]:
@@ -116,7 +115,10 @@ def told(process: subprocess.Popen[str]) -> list[object]:
     return answer
 
 
-FLOW = "from flows.patching import patching; patching('tests/faults/killed.yaml', {}, {})"
+FLOW = (
+    "from flows.experiments import patching; "
+    "patching('tests/faults/killed.yaml', shard={}, shards={})"
+)
 
 
 def start_flow(
@@ -162,7 +164,7 @@ def go_on(process: subprocess.Popen[str]) -> None:
 def test_chunks_that_are_finished_survive_every_kill_and_the_end_is_the_same(
     undisturbed: Store, tmp_path: Path
 ) -> None:
-    _, store = prepare(tmp_path)
+    store = prepare(tmp_path).store
     seen: list[int] = []
     with start(tmp_path, KILLS) as process:
         before = finished(store)
@@ -191,7 +193,7 @@ def combined(store: Store) -> bytes:
 def test_a_flow_run_killed_once_goes_on_where_it_was(
     undisturbed: Store, prefect_api: Server, tmp_path: Path
 ) -> None:
-    _, store = prepare(tmp_path)
+    store = prepare(tmp_path).store
     first = start_flow(prefect_api, tmp_path)
     deadline = time.monotonic() + 300
     while len(list((store.path / "records" / "trials").rglob("*.json"))) < 2:
@@ -221,7 +223,7 @@ def claimed_by(store: Store, pid: int) -> bool:
 def test_two_lanes_share_the_chunks_and_one_takes_over_what_the_other_leaves_when_killed(
     undisturbed: Store, prefect_api: Server, tmp_path: Path
 ) -> None:
-    _, store = prepare(tmp_path)
+    store = prepare(tmp_path).store
     first, second = (start_flow(prefect_api, tmp_path, lane, 2) for lane in range(2))
     deadline = time.monotonic() + 300
     while not (claimed_by(store, first.pid) or claimed_by(store, second.pid)):

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from flows.patching import patching
-from pitboss.experiments.units import Unit
-from tasks.model import DoesNotFit
+from flows.experiments import patching
+from pitboss.experiments.runtime.plan import Plan
+from pitboss.experiments.runtime.unit import Unit
+from tasks.model import DoesNotFit, carry_out_here
 from tests.faults.patched import STUDY, prepare
 
 
@@ -18,17 +19,18 @@ def test_a_lane_goes_on_with_other_chunks_and_fails_only_at_its_end(
     prepare(tmp_path / "results")
     tried: list[str] = []
 
-    def too_large(run: Any, study: Any, alias: str, unit: Unit, store: Any) -> None:
+    def too_large(plan: Plan, unit: Unit) -> dict[str, Any]:
+        if unit.slug == "llama/baseline":
+            return carry_out_here(plan, unit)
         tried.append(unit.slug)
         raise DoesNotFit("One row alone does not fit.")
 
-    monkeypatch.setattr("tasks.patch.carry_out", too_large)
-    monkeypatch.setattr("flows.patching.load_if_needed", lambda *_: None)
+    monkeypatch.setattr("tasks.parts.carry_out_here", too_large)
     monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr("tasks.study.ROOT", tmp_path)
     shutil.copy(STUDY, tmp_path / "killed.yaml")
-    with pytest.raises(DoesNotFit, match=r"5 chunks do not fit .*llama/L01-0000"):
+    with pytest.raises(DoesNotFit, match=r"4 units do not fit .*llama/L01-0000"):
         patching(study="killed.yaml", shard=1, shards=2)
-    assert tried[0] == "llama/baseline" and len(tried) == len(set(tried)) == 5
+    assert len(tried) == len(set(tried)) == 4
     own = ["llama/L01-0004", "llama/L02-0004"]
-    assert tried[1:3] == own  # its own share before the others'
+    assert tried[:2] == own  # its own share before the others'

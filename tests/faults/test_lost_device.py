@@ -20,10 +20,9 @@ import sys
 from pathlib import Path
 import torch
 from pitboss.engine.runner import Runner
-from pitboss.experiments import patching
-from pitboss.experiments.study import open_store
-from pitboss.floor.claims import Queue
-from pitboss.studies.loading import load_study
+from pitboss.experiments.registry import load_study, plan_of
+from pitboss.experiments.runtime.study import open_store
+from pitboss.floor.locks.claims import Queue
 from tasks import model
 
 def launch(self):
@@ -31,10 +30,10 @@ def launch(self):
 
 Runner.launch = launch
 study = load_study(Path(sys.argv[1]))
-store = open_store(study, Path(sys.argv[2]))
-with Queue(store, patching.all_units(study, store)).take() as claim:
+plan = plan_of(study, open_store(study, Path(sys.argv[2])))
+with Queue(plan.store, next(plan["patching"].stages("llama"))).take() as claim:
     try:
-        model.carry_out(patching.run, study, "llama", claim.unit, store)
+        model.carry_out_here(plan, claim.unit)
     except RuntimeError as error:
         sys.exit(f"raised {error}")
 """

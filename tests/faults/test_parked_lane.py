@@ -17,10 +17,10 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
-from flows.patching import patching
-from pitboss.experiments.lane import Lane
-from pitboss.floor.guard import Footprint, Thresholds
-from pitboss.floor.watcher import Watcher, while_parked
+from flows.experiments import patching
+from pitboss.experiments.runtime.context import ModelContext
+from pitboss.floor.memory.guard import Footprint, Thresholds
+from pitboss.floor.memory.watcher import Watcher, while_parked
 from pitboss.models.loading import load_model
 from tasks import lane, model
 from tasks.lane import LEFT
@@ -73,15 +73,16 @@ def test_a_parked_lane_stops_within_seconds(
     monkeypatch: pytest.MonkeyPatch,
     end: str,
 ) -> None:
-    _, store = prepare(tmp_path / "results")
+    store = prepare(tmp_path / "results").store
     crowd = Crowd(store.path / "records" / "trials")
 
-    def open_lane(study: Any, alias: str, device: str) -> Lane:
+    def open_context(study: Any, alias: str, device: str) -> ModelContext:
         thresholds = Thresholds(reserve=RESERVE, margin=0, patience_s=0)
         watcher = Watcher(crowd.free, thresholds, every_s=0.02, say=crowd.say).start()
-        return Lane(study, alias, load_model("pitboss/lab-llama", dtype="float32"), [], watcher)
+        loaded = load_model("pitboss/lab-llama", dtype="float32")
+        return ModelContext(study, alias, loaded, [], watcher)
 
-    monkeypatch.setattr(model, "open_lane", open_lane)
+    monkeypatch.setattr(model, "open_context", open_context)
     run = client.create_flow_run(patching, parameters={"study": "killed.yaml"})
 
     asked_at: list[float] = []

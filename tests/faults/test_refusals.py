@@ -17,12 +17,11 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 
 from deployments.settings import ROOT
 from flows.campaign import campaign
-from flows.games import games
-from flows.patching import patching
+from flows.experiments import games, patching
 from pitboss.errors import BadInput, Mismatch, PitbossError
-from pitboss.experiments import patching as experiment
-from pitboss.experiments.features import bank_path, load_bank
-from pitboss.experiments.study import open_store
+from pitboss.experiments.registry import plan_of
+from pitboss.experiments.runtime.study import open_store
+from pitboss.experiments.selection.experiment import Selection
 from pitboss.models import catalogue
 from tests.experiments.small import settings, small_study
 from tests.faults.patched import prepare
@@ -45,7 +44,7 @@ def write(prefect_api: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return "studies/some.yaml"
 
     monkeypatch.setattr("tasks.study.ROOT", tmp_path)
-    monkeypatch.setattr("tasks.model.open_lane", refuse)
+    monkeypatch.setattr("tasks.model.open_context", refuse)
     monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
     return written
 
@@ -67,9 +66,9 @@ def nothing_started(folder: Path) -> bool:
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        ("games.repetitons", 3, "games.repetitons: unknown key; did you mean repetitions?"),
+        ("experiments.games.repetitons", 3, "repetitons: unknown key; did you mean repetitions?"),
         ("models.llama.id", "pitboss/lab-lama", "pitboss/lab-llama"),
-        ("patching.trials", -20, "patching.trials"),
+        ("experiments.patching.trials", -20, "experiments.patching.trials"),
         ("models.llama.sae", "llama-scope-lxr-8x", "width 4096"),
     ],
 )
@@ -128,11 +127,11 @@ def test_statistics_of_another_space_or_sae_end_the_run(
 ) -> None:
     real = ROOT / "data" / "original" / "llama_scope_features_L25_L30.json"
     shutil.copy(real, tmp_path / "table.json")
-    monkeypatch.setattr("pitboss.experiments.features.LAB_DIR", tmp_path / "lab")
+    monkeypatch.setattr("pitboss.experiments.selection.experiment.LAB_DIR", tmp_path / "lab")
     declared = {**TABLE, field: value}
-    study = changed(settings(features={"include": "none"}), "features.imported", declared)
+    study = settings(features={"include": "none", "games": None, "imported": declared})
     # A screening of every feature needs the study's own statistics, which an import replaces.
-    study = changed(study, "screening", None)
+    del study["experiments"]["screening"]
     with pytest.raises(Mismatch, match=f"{field}: .* here, .* asked"):
         games(study=write(study))
     assert nothing_started(tmp_path)
@@ -143,8 +142,8 @@ def test_a_pool_that_does_not_exist_ends_the_campaign_before_any_part(
 ) -> None:
     started: list[str] = []
     campaign_here = campaign.with_options(on_failure=[lambda f, run, s: started.append(run.id)])
-    study = write(changed(settings(), "floor.pathway", "gpu-99"))
-    with pytest.raises(BadInput, match="there is no work pool 'gpu-99'"):
+    study = write({**settings(), "floor": {"pools": {"pathway": "gpu-99"}}})
+    with pytest.raises(BadInput, match="gpu-99"):
         campaign_here(study=study)
     assert not (tmp_path / "results").exists()
     [run_id] = started
@@ -156,7 +155,7 @@ def test_a_pool_that_does_not_exist_ends_the_campaign_before_any_part(
 def test_results_of_other_settings_are_not_mixed_in(write: Write, tmp_path: Path) -> None:
     store = open_store(small_study(games={"repetitions": 1}), tmp_path / "results")
     before = (store.path / "manifest.json").read_bytes()
-    with pytest.raises(Mismatch, match=r"games\.repetitions: 1 here, 2 asked"):
+    with pytest.raises(Mismatch, match=r"experiments\.games\.repetitions: 1 here, 2 asked"):
         games(study=write(settings()))
     assert (store.path / "manifest.json").read_bytes() == before
     assert nothing_started(tmp_path)
@@ -166,7 +165,7 @@ def test_results_of_another_librarys_version_are_not_mixed_in(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as before:
-        before.setattr("pitboss.experiments.study.version", lambda name: "1.0")
+        before.setattr("pitboss.experiments.runtime.study.version", lambda name: "1.0")
         open_store(small_study(), tmp_path / "results")
     with pytest.raises(Mismatch, match=r"versions\.\w+: '1\.0' here, '.*' asked"):
         games(study=write(settings()))
@@ -185,24 +184,29 @@ def test_results_of_another_librarys_version_are_not_mixed_in(
 def test_a_bank_made_for_something_else_is_not_patched(
     tmp_path: Path, field: str, value: str
 ) -> None:
-    study, store = prepare(tmp_path)
-    bank = load_bank(study, store, "llama")
+    plan = prepare(tmp_path)
+    selection = plan["features"]
+    assert isinstance(selection, Selection)
+    bank = selection.bank()
     bank.meta[field] = value
-    bank.save(bank_path(store, "llama"))
+    bank.save(selection.bank_path)
+    again = plan_of(plan.study, plan.store)
     with pytest.raises(Mismatch, match=f"The feature bank has {field} '{value}'"):
-        experiment.units(study, store)
+        list(again["patching"].stages("llama"))
 
 
 def test_a_missing_or_damaged_bank_is_told_with_its_place(write: Write, tmp_path: Path) -> None:
-    _, store = prepare(tmp_path / "results")
-    path = bank_path(store, "llama")
+    plan = prepare(tmp_path / "results")
+    selection = plan["features"]
+    assert isinstance(selection, Selection)
+    path = selection.bank_path
     text = (ROOT / "tests" / "faults" / "killed.yaml").read_text(encoding="utf-8")
     study = write(yaml.safe_load(text))
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(BadInput, match=r"damaged.*llama\.safetensors.*Run the features experiment"):
+    with pytest.raises(BadInput, match=r"damaged.*features\.safetensors"):
         patching(study=study)
     path.unlink()
-    with pytest.raises(BadInput, match=r"incomplete.*llama\.safetensors"):
+    with pytest.raises(BadInput, match=r"incomplete.*features\.safetensors"):
         patching(study=study)
     assert nothing_started(tmp_path)
 

@@ -1,13 +1,15 @@
 """Out of memory in the middle of a real chunk: half the rows, the same bytes."""
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from pitboss.engine.runner import Runner
 from pitboss.errors import OutOfMemory
-from pitboss.experiments import patching
+from pitboss.experiments.patching import experiment as patching
 from tasks import model
 from tests.faults.patched import finished, prepare, trial_files
 
@@ -39,3 +41,17 @@ def test_half_the_rows_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.M
     facts = [part.record["facts"]["slots"] for part in finished(short).values()]
     assert facts == [16, 16, 16]
     assert trial_files(short) == trial_files(plenty)
+
+
+def test_an_error_that_prefect_keeps_keeps_no_memory(tmp_path: Path) -> None:
+    study, store = prepare(tmp_path)
+    made: list[Any] = []
+
+    def run(*_: object) -> Any:
+        large = torch.zeros(100)
+        made.append(weakref.ref(large))
+        raise ValueError("a unit that fails while it holds something")
+
+    with pytest.raises(ValueError, match="a unit that fails") as kept:
+        model.carry_out(run, study, "llama", patching.all_units(study, store)[0], store)
+    assert kept.value.__traceback__ is not None and made[0]() is None

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from pitboss.floor.gpus import Gpu, Survey, Tenant
-from pitboss.floor.jobs import ANY, Job, Patching, Speed, Work
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
+from pitboss.floor.planning.jobs import ANY, Job, SharedJob, Speed, Work
 
 GB = 1_000_000_000
 KINDS = {"small": 24, "middle": 48, "large": 81}
@@ -51,15 +51,15 @@ def works(draw: st.DrawFn, floor: Survey) -> Work:
     layers = draw(st.integers(1, 12))
     features = {layer: draw(st.integers(1, 330)) for layer in range(1, layers + 1)}
     kinds = draw(st.sets(st.sampled_from([ANY, *KINDS]), min_size=1))
-    patching = Patching(
-        name="patching",
+    shared = SharedJob(
+        name="shared",
         footprint=draw(st.integers(GB, 50 * GB)),
         footprint_source="memory model",
         features=features,
         seconds={kind: Speed(draw(st.floats(0.5, 1000)), "pilot") for kind in sorted(kinds)},
         after=tuple(job.name for job in jobs if draw(st.integers(0, 4)) == 0),
     )
-    return Work(tuple(jobs), patching)
+    return Work(tuple(jobs), shared)
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """A decision about where a study runs: what is asked, what contradicts, when it stops holding."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -9,7 +10,9 @@ import pytest
 
 from deployments.settings import ROOT
 from pitboss.errors import BadInput
-from pitboss.floor.approval import (
+from pitboss.floor.memory.gpus import HIDDEN, Gpu, Survey, Tenant
+from pitboss.floor.memory.survey_file import read_survey
+from pitboss.floor.planning.approval import (
     DECISION,
     contradictions,
     fingerprint,
@@ -18,12 +21,9 @@ from pitboss.floor.approval import (
     reasons_to_ask_again,
     require,
 )
-from pitboss.floor.decision import Asked, Decision, check_answers, plan_hash
-from pitboss.floor.gpus import Gpu, Survey, Tenant
-from pitboss.floor.offers import Use, offers_of
-from pitboss.floor.options import propose
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey_file import read_survey
+from pitboss.floor.planning.decision import Asked, Decision, check_answers
+from pitboss.floor.planning.options import propose
+from pitboss.floor.planning.stated import read_stated
 from pitboss.report.approval import answered, form_text
 from pitboss.store import Store
 
@@ -40,14 +40,7 @@ def floor() -> Survey:
 @pytest.fixture(scope="module")
 def asked(floor: Survey) -> Asked:
     proposal = propose(floor, read_stated(FLOORS / "plan-figures.yaml").work())
-    return Asked(
-        study="study",
-        job="Exp2",
-        survey=floor,
-        offers=offers_of(proposal),
-        recommended=proposal.recommended,
-        why=proposal.reason,
-    )
+    return Asked("study", proposal)
 
 
 def decision(asked: Asked, option: str, deadline: date | None = None, **answers: str) -> Decision:
@@ -75,7 +68,7 @@ def test_the_plans_three_questions_follow_from_its_floor_and_options(asked: Aske
 def test_an_empty_floor_has_only_the_options_to_ask_about(floor: Survey) -> None:
     empty = replace(floor, gpus=floor.gpus[:2])
     proposal = propose(empty, read_stated(FLOORS / "plan-figures.yaml").work()._replace(jobs=()))
-    (only,) = Asked("s", "Exp2", empty, offers_of(proposal), "A", "").questions
+    (only,) = Asked("s", proposal).questions
     assert only.key == "option"
 
 
@@ -116,9 +109,9 @@ def test_no_option_can_put_another_job_where_the_answer_does_not_allow_it(floor:
     full = {0, 1, 3}  # so that the games have to go beside m-soar
     taken = replace(floor, gpus=tuple(g for g in floor.gpus if g.index not in full))
     proposal = propose(taken, read_stated(FLOORS / "plan-figures.yaml").work())
-    asked = Asked("study", "Exp2", taken, offers_of(proposal), proposal.recommended, "")
-    games = [use for use in asked.offer("D").uses if use.job == "Exp0-LLaMA"]
-    assert [use.shares for use in games] == [("m-soar",)]
+    asked = Asked("study", proposal)
+    games = [p for p in proposal.besides if p.job == "Exp0-LLaMA"]
+    assert [p.shares for p in games] == [("m-soar",)]
     keys = {q.tenant: q.key for q in asked.questions if q.tenant}
     answers = {"option": "D", keys["exp5"]: "yes", keys["m-soar"]: "no"}
     refused = Decision(asked, answers, None, "2025-10-01T09:00:00+00:00", None, None)
@@ -128,9 +121,17 @@ def test_no_option_can_put_another_job_where_the_answer_does_not_allow_it(floor:
 def test_no_deadline_is_promised_where_a_duration_is_not_known(asked: Asked) -> None:
     late = date(2026, 10, 10)
     assert contradictions(decision(asked, "D", late), NOW) == []
-    unknown = tuple(replace(offer, untimed=("features",)) for offer in asked.offers)
-    (found,) = contradictions(decision(replace(asked, offers=unknown), "D", late), NOW)
+    (found,) = contradictions(decision(with_unknown(asked, "features"), "D", late), NOW)
     assert found.startswith("Nobody timed features, so when option D ends is not known")
+
+
+def with_unknown(asked: Asked, job: str) -> Asked:
+    """The same, but every option waits for a job of unknown duration."""
+    options = tuple(
+        replace(o, placements=tuple(replace(p, untimed=(job,)) for p in o.placements))
+        for o in asked.proposal.options
+    )
+    return replace(asked, proposal=replace(asked.proposal, options=options))
 
 
 def test_a_deadline_that_the_option_misses_is_a_contradiction(asked: Asked) -> None:
@@ -184,15 +185,16 @@ def test_what_counts_as_a_changed_floor(
 
 
 def test_the_hash_covers_study_survey_and_options(asked: Asked, floor: Survey) -> None:
-    same = plan_hash("study", floor, asked.offers)
-    assert same == asked.plan_hash
-    grown_floor = with_gpu(floor, 2, grown(1))
-    others = {
-        plan_hash("another", floor, asked.offers),
-        plan_hash("study", grown_floor, asked.offers),
-        plan_hash("study", floor, asked.offers[1:]),
-    }
-    assert len(others | {same}) == 4
+    same = replace(asked, reasons=("the floor has changed",))
+    assert same.plan_hash == asked.plan_hash
+    proposal = asked.proposal
+    others = [
+        replace(asked, study="another"),
+        replace(asked, proposal=replace(proposal, survey=with_gpu(floor, 2, grown(1)))),
+        replace(asked, proposal=replace(proposal, options=proposal.options[1:])),
+        replace(asked, proposal=replace(proposal, besides=proposal.besides[1:])),
+    ]
+    assert len({each.plan_hash for each in (asked, *others)}) == 5
 
 
 @pytest.fixture
@@ -276,14 +278,27 @@ def test_a_passed_deadline_ends_a_decision(asked: Asked, store: Store, floor: Su
         start(store, replace(floor, taken="2025-10-13T00:00:00+00:00"))
 
 
-def test_uses_say_whom_they_share_with(asked: Asked) -> None:
+def test_placements_say_whom_they_share_with(asked: Asked) -> None:
     def shares(letter: str, gpu: int) -> list[tuple[str, ...]]:
-        def wanted(use: Use) -> bool:
-            return use.job == "Exp2" and use.gpu == gpu
-
-        return [use.shares for use in asked.offer(letter).uses if wanted(use)]
+        return [p.shares for p in asked.proposal.option(letter).placements if p.gpu == gpu]
 
     assert shares("C", 4) == [("exp5",)]
     assert shares("C", 7) == [("m-soar",)]
     assert shares("B", 4) == [()]
     assert shares("A", 0) == [()]
+
+
+def test_hidden_processes_are_asked_about_as_one_more_tenant(floor: Survey) -> None:
+    hidden = with_gpu(floor, 2, lambda gpu: replace(gpu, used=gpu.used + 3_000_000_000))
+    proposal = propose(hidden, read_stated(FLOORS / "plan-figures.yaml").work())
+    asked = Asked("study", proposal)
+    (question,) = [q for q in asked.questions if q.tenant == HIDDEN]
+    assert question.key == "share_2" and question.text.startswith("May GPU 2 be shared with proc")
+    assert HIDDEN in form_text("plan", asked, 7)
+
+
+def test_what_was_asked_comes_back_as_it_was_stored_and_damage_is_refused(asked: Asked) -> None:
+    stored = json.loads(json.dumps(asked.as_json()))
+    assert Asked.from_json(stored) == asked
+    with pytest.raises(BadInput, match="cannot be read"):
+        Asked.from_json({"plan_hash": stored["plan_hash"], "study": "study"})

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pitboss.floor.claims import Queue, claim_path, in_turn
-from pitboss.floor.lock import KernelLock
+from pitboss.floor.locks.claims import Queue, claim_path, in_turn
+from pitboss.floor.locks.kernel_lock import KernelLock
 from tests.floor.claimed import UNITS, Sample, files, samples
 from tests.store.samples import commit, key, store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pitboss.floor.fitted import TRY_AFTER, Fitted
+from pitboss.floor.memory.fitted import TRY_AFTER, Fitted
 
 
 def well(fitted: Fitted, times: int) -> int:
@@ -59,20 +59,20 @@ def test_gpus_models_experiments_and_widths_are_known_apart(tmp_path: Path) -> N
         assert other.slots(experiment, width) == width
 
 
-def test_two_lanes_that_fail_at_once_halve_once(tmp_path: Path) -> None:
+def test_two_workers_that_fail_at_once_halve_once(tmp_path: Path) -> None:
     one, two = (Fitted(tmp_path / "fitted.json", "H200", "llama") for _ in range(2))
-    assert [lane.too_many("patching", 64, 64) for lane in (one, two)] == [32, 32]
+    assert [each.too_many("patching", 64, 64) for each in (one, two)] == [32, 32]
 
 
-def test_lanes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_workers_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from pitboss.floor.fitted import Fitted\n"
+        "import sys; from pathlib import Path; from pitboss.floor.memory.fitted import Fitted\n"
         "fitted = Fitted(Path(sys.argv[1]), 'H200', sys.argv[2])\n"
         "for n in range(50): fitted.too_many(f'e{n}', 64, 64)"
     )
     path = tmp_path / "fitted.json"
-    lanes = [subprocess.Popen([sys.executable, "-c", code, path, name]) for name in "abc"]
-    assert [lane.wait() for lane in lanes] == [0, 0, 0]
+    workers = [subprocess.Popen([sys.executable, "-c", code, path, name]) for name in "abc"]
+    assert [worker.wait() for worker in workers] == [0, 0, 0]
     assert len(json.loads(path.read_text())) == 150
 
 
@@ -83,7 +83,7 @@ def test_a_full_disk_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr("os.rename", full)
     assert fitted.too_many("patching", 64, 32) == 16
     assert well(fitted, 2) == 16
     assert Fitted(tmp_path / "fitted.json", "H200", "llama").slots("patching", 64) == 32

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pitboss.errors import BadInput, PitbossError
-from pitboss.floor.guard import Ask, Footprint, Guard, Thresholds, admit
-from pitboss.floor.watcher import Watcher, nvml_headroom
+from pitboss.floor.memory.guard import Ask, Footprint, Guard, Thresholds, admit
+from pitboss.floor.memory.watcher import Watcher, nvml_headroom
 
 TOTAL = 100
 JOB = Footprint(base=20, slot=5)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pitboss.errors import BadInput
-from pitboss.floor.headroom import LOW, RESTORED, Limits, Standing, Step, step
+from pitboss.floor.memory.headroom import LOW, RESTORED, Limits, Standing, Step, step
 
 LIMITS = Limits(low=30, restored=35)
 SHORT, BETWEEN, ENOUGH = 20, 32, 40

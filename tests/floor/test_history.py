@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.floor import history
-from pitboss.floor.gpus import Gpu, Survey, Tenant
-from pitboss.floor.history import growth, growths, recall, remember
+from pitboss.floor.memory import history
+from pitboss.floor.memory.gpus import Gpu, Survey, Tenant
+from pitboss.floor.memory.history import growth, growths, recall, remember
 
 GB = 1_000_000_000
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)

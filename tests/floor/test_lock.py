@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from deployments.settings import ROOT
-from pitboss.floor.lock import Busy, GpuLock, KernelLock, lock_path
+from pitboss.floor.locks.kernel_lock import Busy, KernelLock, lock_path
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pitboss.floor.lock import GpuLock
-lock = GpuLock(Path(sys.argv[1]), "gpu-3")
+from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
+lock = KernelLock(lock_path(Path(sys.argv[1]), "gpu-3"))
 lock.acquire("run-of-another")
 print("held", flush=True)
 time.sleep(600)
@@ -39,12 +39,14 @@ def test_a_second_process_is_refused_by_name_until_the_first_is_dead(
 ) -> None:
     process = another(tmp_path)
     try:
-        mine = GpuLock(tmp_path, "gpu-3")
+        mine = KernelLock(lock_path(tmp_path, "gpu-3"))
         with pytest.raises(Busy, match=f"process {process.pid}, run run-of-another, since 2"):
             mine.acquire(patience=0)
         seen = mine.holder()
         assert seen is not None and (seen.pid, seen.run) == (process.pid, "run-of-another")
-        assert GpuLock(tmp_path, "gpu-4").try_acquire()  # another lane is another lock
+        assert KernelLock(
+            lock_path(tmp_path, "gpu-4")
+        ).try_acquire()  # another worker, another lock
     finally:
         process.send_signal(end)
         process.wait()

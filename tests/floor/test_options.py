@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, assume, given, settings, target
 from hypothesis import strategies as st
 
 from pitboss.errors import BadInput
-from pitboss.floor.classes import MARGINAL_FROM, occupancy
-from pitboss.floor.gpus import Survey
-from pitboss.floor.jobs import Work
-from pitboss.floor.options import Option, Placement, Proposal, propose
+from pitboss.floor.memory.gpus import Survey
+from pitboss.floor.memory.thresholds import MARGINAL_FROM, occupancy
+from pitboss.floor.planning.jobs import Work
+from pitboss.floor.planning.options import Proposal, propose
+from pitboss.floor.planning.placement import Option, Placement
 from tests.floor.random_floors import cases
 
 Case = tuple[Survey, Work, dict[int, int]]
@@ -31,7 +32,7 @@ def at_once(placements: tuple[Placement, ...], gpu: int) -> list[list[Placement]
     here = [p for p in placements if p.gpu == gpu]
     # A job of unknown duration is counted as no time: it is over when the next one starts.
     return [
-        [q for q in here if q is p or (p.hours > 0 and q.start_h <= p.start_h < q.end_h)]
+        [q for q in here if q is p or (p.takes_h > 0 and q.start_h <= p.start_h < q.end_h)]
         for p in here
     ]
 
@@ -39,12 +40,12 @@ def at_once(placements: tuple[Placement, ...], gpu: int) -> list[list[Placement]
 @thorough
 @given(cases())
 def test_memory_is_never_over_committed(case: Case) -> None:
-    floor, _, growth = case
+    floor, work, growth = case
     proposal = proposed(case)
-    running = proposal.house.running
+    running = {job.running_on: job for job in work.jobs if job.running_on is not None}
     for option in proposal.options:
         for gpu in floor.gpus:
-            for together in at_once((*proposal.house.placements, *option.placements), gpu.index):
+            for together in at_once((*proposal.besides, *option.placements), gpu.index):
                 ours = sum(p.footprint for p in together)
                 held = gpu.used + growth[gpu.index]
                 if gpu.index in running and running[gpu.index].name in together[-1].waits_for:
@@ -60,14 +61,15 @@ def test_a_full_gpu_is_never_assigned(case: Case) -> None:
     full = {gpu.index for gpu in case[0].gpus if occupancy(gpu) == "full"}
     for option in proposal.options:
         assert not full & set(option.gpus)
-    assert not full & {p.gpu for p in proposal.house.placements}
+    assert not full & {p.gpu for p in proposal.besides}
 
 
 @thorough
 @given(cases())
 def test_every_feature_is_done_exactly_once(case: Case) -> None:
-    patching = case[1].patching
-    wanted = {(layer, n) for layer, count in patching.features.items() for n in range(count)}
+    shared = case[1].shared
+    assert shared is not None
+    wanted = {(layer, n) for layer, count in shared.features.items() for n in range(count)}
     for option in proposed(case).options:
         done = Counter(
             (chunk.layer, n)
@@ -76,7 +78,7 @@ def test_every_feature_is_done_exactly_once(case: Case) -> None:
             for n in range(chunk.first, chunk.first + chunk.size)
         )
         assert set(done) == wanted and set(done.values()) == {1}
-        assert all(c.size <= patching.chunk for p in option.placements for c in p.chunks)
+        assert all(c.size <= shared.chunk for p in option.placements for c in p.chunks)
         assert len(set(option.gpus)) == len(option.gpus)
 
 
@@ -100,19 +102,19 @@ def test_elastic_is_never_later_than_the_best_static_option(case: Case) -> None:
 @given(cases())
 def test_nothing_starts_before_what_it_waits_for(case: Case) -> None:
     proposal = proposed(case)
-    ends = {p.job: p.end_h for p in proposal.house.placements}
+    ends = {p.job: p.end_h for p in proposal.besides}
     for option in proposal.options:
         for placement in option.placements:
             for name in placement.waits_for:
                 assert placement.start_h >= ends.get(name, 0) * (1 - 1e-9)
-            assert placement.start_h < math.inf and placement.hours > 0
+            assert placement.start_h < math.inf and placement.takes_h > 0
 
 
 @thorough
 @given(cases(), st.sets(st.integers(0, 7)))
 def test_only_allowed_gpus_are_shared(case: Case, sharing: set[int]) -> None:
     for option in proposed(case, sharing).options:
-        assert {p.gpu for p in option.placements if p.shared_with} <= sharing
+        assert {p.gpu for p in option.placements if p.sharers} <= sharing
 
 
 @thorough

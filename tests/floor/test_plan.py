@@ -1,13 +1,15 @@
 """The planner on the plan's own table and figures: its options, their times, margins and layers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pitboss.errors import BadInput
-from pitboss.floor.options import Option, Proposal, propose
-from pitboss.floor.stated import read_stated
-from pitboss.floor.survey import read_survey
+from pitboss.floor.memory.survey_file import read_survey
+from pitboss.floor.planning.options import Proposal, propose
+from pitboss.floor.planning.placement import Option
+from pitboss.floor.planning.stated import read_stated
 
 FLOORS = Path(__file__).parents[2] / "studies" / "floors"
 GB = 1_000_000_000
@@ -28,11 +30,11 @@ def in_days(hours: float) -> float:
 
 
 def test_the_other_experiments_go_where_the_plan_puts_them(proposal: Proposal) -> None:
-    found = {p.job: (p.gpu, p.start_h, p.end_h) for p in proposal.house.placements}
+    found = {p.job: (p.gpu, p.start_h, p.end_h) for p in proposal.besides}
     assert found == {
         "Exp0-LLaMA": (0, 0, 24), "Exp0-Gemma": (1, 0, 24), "Exp1": (3, 0, 4), "Exp3": (3, 4, 7.5),
     }  # fmt: skip
-    margins = {p.job: p.margin // GB for p in proposal.house.placements}
+    margins = {p.job: p.margin // GB for p in proposal.besides}
     assert margins == {"Exp0-LLaMA": 61, "Exp0-Gemma": 59, "Exp1": 51, "Exp3": 55}
 
 
@@ -41,7 +43,7 @@ def test_option_a(proposal: Proposal) -> None:
     assert layers(option) == {0: "1-8", 1: "9-16", 3: "17-31"}
     assert [p.features for p in option.placements] == [2400, 2400, 4500]
     assert (in_days(option.starts_h), in_days(option.takes_h)) == (1.5, 12.2)
-    assert not any(p.shared_with for p in option.placements)
+    assert not any(p.sharers for p in option.placements)
 
 
 def test_option_a_says_what_the_plan_got_wrong(proposal: Proposal) -> None:
@@ -54,14 +56,14 @@ def test_option_b(proposal: Proposal) -> None:
     option = proposal.option("B")
     assert layers(option) == {0: "1-8", 1: "9-16", 3: "17-24", 4: "25-31"}
     assert (in_days(option.starts_h), in_days(option.takes_h)) == (2.1, 8.1)
-    assert not any(p.shared_with for p in option.placements)
+    assert not any(p.sharers for p in option.placements)
 
 
 def test_option_c(proposal: Proposal) -> None:
     option = proposal.option("C")
     assert layers(option) == {2: "1-8", 4: "9-16", 6: "17-24", 7: "25-31"}
     assert (option.starts_h, in_days(option.takes_h)) == (0, 8.1)
-    assert [in_days(p.hours) for p in option.placements] == [8.1, 8.1, 8.1, 7.1]
+    assert [in_days(p.takes_h) for p in option.placements] == [8.1, 8.1, 8.1, 7.1]
     assert [f"{p.margin / GB:.0f}" for p in option.placements] == ["35", "32", "16", "10"]
     assert [p.safety for p in option.placements] == ["safe", "safe", "marginal", "marginal"]
     assert "GPU 6 keeps 16 GB" in option.risk and "GPU 7 keeps 10 GB" in option.risk
@@ -103,10 +105,14 @@ def test_a_tenants_growth_takes_a_gpu_out() -> None:
 
 
 def test_where_nothing_fits_the_refusal_says_why() -> None:
-    floor, work = read_survey(FLOORS / "plan.yaml"), read_stated(FLOORS / "plan-figures.yaml")
-    work.patching.memory_gb = 80
+    floor, work = (
+        read_survey(FLOORS / "plan.yaml"),
+        read_stated(FLOORS / "plan-figures.yaml").work(),
+    )
+    assert work.shared is not None
+    large = work._replace(shared=replace(work.shared, footprint=80 * GB))
     with pytest.raises(BadInput, match="fits on no GPU: it takes 80.0 GB.*GPU 5 is full"):
-        propose(floor, work.work())
+        propose(floor, large)
 
 
 def test_an_unknown_letter_is_refused(proposal: Proposal) -> None:

@@ -5,8 +5,9 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pitboss.floor.jobs import Chunk, Speed
-from pitboss.floor.schedule import Window, dealt, end, even, flow
+from pitboss.floor.planning.jobs import Chunk, Speed
+from pitboss.floor.planning.placement import Window
+from pitboss.floor.planning.schedule import dealt, end, even, flow
 
 Windows = list[Window]
 

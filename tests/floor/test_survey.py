@@ -11,15 +11,10 @@ import pytest
 
 from deployments.processes import TOKEN
 from pitboss.errors import BadInput
-from pitboss.floor import survey as surveys
-from pitboss.floor.classes import margin, occupancy, safety
-from pitboss.floor.survey import (
-    OUR_VARIABLE,
-    read_survey,
-    short_command,
-    survey,
-    write_survey,
-)
+from pitboss.floor.memory import survey as surveys
+from pitboss.floor.memory.survey import OUR_VARIABLE, short_command, survey
+from pitboss.floor.memory.survey_file import read_survey, write_survey
+from pitboss.floor.memory.thresholds import margin, occupancy, safety
 
 PLAN = Path(__file__).parents[2] / "studies" / "floors" / "plan.yaml"
 GB = 1_000_000_000
@@ -58,14 +53,14 @@ def test_a_survey_comes_back_from_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("gpus: [{index: 0, total_gb: 81}]", "used_gb is missing"),
+        ("gpus: [{index: 0, total_gb: 81}]", r"gpus\[0\].used_gb: Field required"),
         ("gpus: [{index: 0, total_gb: 8, used_gb: 9}]", "9 GB of 8 GB are used"),
-        ("gpus: [{index: 0, total_gb: 81, used_gb: 0, colour: red}]", "unknown colour"),
-        ("gpus: [{index: zero, total_gb: 81, used_gb: 0}]", "not a whole number"),
+        ("gpus: [{index: 0, total_gb: 81, used_gb: 0, colour: red}]", r"gpus\[0\].colour: Extra"),
+        ("gpus: [{index: zero, total_gb: 81, used_gb: 0}]", r"gpus\[0\].index: .* valid integer"),
         ("gpus: [{index: 0, total_gb: 1, used_gb: 0}, {index: 0, total_gb: 1, used_gb: 0}]",
          "not all different"),
         ("gpus: [", "no YAML"),
-        ("[]", "mapping"),
+        ("[]", "the file: Input should be a valid dictionary"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, says: str) -> None:
@@ -108,16 +103,13 @@ def test_ours_are_those_that_carry_the_token_or_descend_from_one() -> None:
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     try:
-        for pid in (parent.pid, child):
-            assert surveys._tenant(pid, 5, frozenset(), None).ours
-            assert surveys._tenant(pid, 5, frozenset(), "mine").ours
-            assert not surveys._tenant(pid, 5, frozenset(), "another").ours
-            assert surveys._tenant(pid, 5, frozenset({pid}), "another").ours
-        assert surveys._tenant(child, 5, frozenset(), None).user == psutil.Process().username()
+        assert surveys._tenant(parent.pid, 5).ours and surveys._tenant(child, 5).ours
+        assert not surveys._tenant(os.getpid(), 5).ours
+        assert surveys._tenant(child, 5).user == psutil.Process().username()
     finally:
         psutil.Process(child).kill()
         parent.wait(timeout=30)  # it ends with its child, having taken its status
-    gone = surveys._tenant(child, 5, frozenset(), None)
+    gone = surveys._tenant(child, 5)
     assert (gone.user, gone.command, gone.memory, gone.ours) == (None, None, 5, False)
 
 
@@ -125,7 +117,7 @@ def test_a_number_of_another_namespace_makes_nobody_ours() -> None:
     # The driver names a process by the host's number, and here that number is some other process.
     sleeper = subprocess.Popen(["sleep", "60"], env={**os.environ, TOKEN: "mine"})
     try:
-        found = surveys._listed(sleeper.pid, 5, frozenset(), None)
+        found = surveys._listed(sleeper.pid, 5)
     finally:
         sleeper.kill()
         sleeper.wait()

@@ -8,9 +8,8 @@ import pytest
 from prefect import Flow
 
 import flows
-from flows.games import games
+from flows.experiments import games, patching
 from flows.parameters import chosen, named, ranges
-from flows.patching import patching
 from pitboss.errors import BadInput
 from tasks.study import read_study
 
@@ -20,7 +19,9 @@ ALL = list({v.name: v for m in MODULES for v in vars(m).values() if isinstance(v
 
 def test_every_experiment_is_a_flow() -> None:
     names = {"campaign", "games", "features", "pathway", "screening", "patching", "words"}
-    assert {*names, "persistent", "approve", "watch"} <= {flow.name for flow in ALL}
+    assert {*names, "confirmation", "clamped_games", "approve", "watch"} <= {
+        flow.name for flow in ALL
+    }
 
 
 @pytest.mark.parametrize("flow", ALL, ids=lambda flow: flow.name)
@@ -57,7 +58,7 @@ def test_a_study_outside_the_repository_is_refused(path: str) -> None:
 def test_a_model_the_experiment_does_not_have_is_refused() -> None:
     assert chosen(None, ["llama", "gemma"], "games.models") == ["llama", "gemma"]
     assert chosen("gemma", ["llama", "gemma"], "games.models") == ["gemma"]
-    with pytest.raises(BadInput, match="Use one of llama"):
+    with pytest.raises(BadInput, match="no 'gemma' among features.models: llama"):
         chosen("gemma", ["llama"], "features.models")
 
 
@@ -70,7 +71,7 @@ def test_a_model_the_experiment_does_not_have_is_refused() -> None:
         ("features", {}, "gpu-0", "features demo llama L0-3 on gpu-0"),
         ("pathway", {"shards": 1}, "gpu-0", "pathway demo llama L1-3 on gpu-0"),
         ("screening", {}, "gpu-1", "screening demo llama L0-3 on gpu-1"),
-        ("words", {}, "gpu-0", "words demo llama on gpu-0"),
+        ("words", {}, "gpu-0", "words demo llama L0-3 on gpu-0"),
         ("campaign", {}, "control", "campaign demo on control"),
     ],
 )

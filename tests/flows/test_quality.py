@@ -8,28 +8,28 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.games import games
-from flows.patching import patching
-from flows.pathway import pathway
-from flows.persistent import persistent
+from flows.experiments import clamped_games, games, patching, pathway
 from pitboss.errors import PoorResponses
-from pitboss.experiments.study import open_store
+from pitboss.experiments.registry import load_study
+from pitboss.experiments.runtime.study import open_store
 from pitboss.models.catalogue import LAB_DIR
-from pitboss.studies.loading import load_study
 from tests.faults.patched import STUDY, prepare
 
 Write = Callable[..., str]
+ABSENT = object()
 NOT_A_LINE = {"max_new_tokens": 2}  # "Final Decision: ..." takes more
 
 
 @pytest.fixture
 def write(prefect_api: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes a small study, with some sections changed, where flows look for it."""
+    """Writes a small study, with some experiments changed, where flows look for it."""
 
-    def written(**sections: Any) -> str:
+    def written(quality: Any = ABSENT, **experiments: Any) -> str:
         made = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
-        for name, changes in sections.items():
-            made[name] = {**made.get(name, {}), **changes} if changes is not None else None
+        for name, changes in experiments.items():
+            made["experiments"].setdefault(name, {}).update(changes)
+        if quality is not ABSENT:
+            made["quality"] = quality
         path = tmp_path / "studies" / "some.yaml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
@@ -51,7 +51,7 @@ def test_games_that_are_cut_off_stop_long_before_their_end(write: Write, tmp_pat
     study = write(games=short, quality={"after": 60})
     with pytest.raises(PoorResponses) as refused:
         games(study=study)
-    assert "Of the first 80 responses of games llama, 0% state a decision" in str(refused.value)
+    assert "Of the first 80 responses of games, 0% state a decision" in str(refused.value)
     assert "100% were cut off" in str(refused.value) and "80 truncated" in str(refused.value)
     assert stored(tmp_path, "games") == stored(tmp_path, "decisions") == 2
 
@@ -63,7 +63,8 @@ def test_games_that_are_cut_off_stop_long_before_their_end(write: Write, tmp_pat
 
 
 def test_a_pathway_that_cannot_be_read_stops(write: Write, tmp_path: Path) -> None:
-    limits = {"max_games": 60, "batch": 10, "bankruptcies": 5, "stops": 5}
+    limits = {"kind": "pathway", "model": "llama", "conditions": ["variable/BASE"], "layers": [1]}
+    limits |= {"max_games": 60, "batch": 10, "bankruptcies": 5, "stops": 5}
     study = write(pathway={**limits, "sampling": NOT_A_LINE}, quality={"after": 60})
     with pytest.raises(PoorResponses, match="first 80 responses of pathway, 0% state"):
         pathway(study=study)
@@ -84,9 +85,10 @@ def test_patching_is_judged_by_its_baseline(write: Write, tmp_path: Path) -> Non
 def test_games_under_patches_are_judged_by_those_without(write: Write, tmp_path: Path) -> None:
     planted = json.loads((LAB_DIR / "planted.json").read_text(encoding="utf-8"))
     feature = planted["pitboss/lab-llama-scope"]["1"][0]["feature"]
-    held = {"model": "llama", "features": {1: [feature]}, "repetitions": 5, "sampling": NOT_A_LINE}
-    study = write(persistent=held)
+    clamped = {"kind": "clamped_games", "patching": "patching", "features": {1: [feature]}}
+    clamped |= {"repetitions": 5, "sampling": NOT_A_LINE}
+    study = write(clamped=clamped)
     prepare(tmp_path / "results", tmp_path / study)
-    with pytest.raises(PoorResponses, match="20 responses of persistent without a patch, 0%"):
-        persistent(study=study)
+    with pytest.raises(PoorResponses, match="20 responses of clamped without a patch, 0%"):
+        clamped_games(study=study)
     assert stored(tmp_path, "persistent") == 1

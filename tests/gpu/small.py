@@ -1,4 +1,4 @@
-"""Small random models on the GPU, rows with a patch each, and what they should come to."""
+"""Small random models on the GPU, requests with a patch each, and what they should come to."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from pitboss.engine import Engine, Generation, Patch, Row, Sampling
+from pitboss.engine import Engine, EngineConfig, Generation, Patch, Request, Sampling
 from pitboss.models.catalogue import model_spec
 from pitboss.models.loading import LoadedModel
 from pitboss.saes.loading import SaeLayer
@@ -77,8 +77,8 @@ def sae_of(layer: int, d_model: int, d_sae: int = 64) -> SaeLayer:
     )  # fmt: skip
 
 
-def rows_of(loaded: LoadedModel, n: int, sampling: Sampling, **patch: Any) -> list[Row]:
-    """n rows over two prompts, a feature of a random SAE patched in each."""
+def requests_of(loaded: LoadedModel, n: int, sampling: Sampling, **patch: Any) -> list[Request]:
+    """n requests over two prompts, a feature of a random SAE patched in each."""
     generator = torch.Generator().manual_seed(5)
     config = loaded.model.config
     prompts = [
@@ -86,26 +86,27 @@ def rows_of(loaded: LoadedModel, n: int, sampling: Sampling, **patch: Any) -> li
         for m in (60, 100)
     ]
     saes = {i: sae_of(i, config.hidden_size) for i in range(config.num_hidden_layers)}
-    rows = []
+    requests = []
     for i in range(n):
         sae, f = saes[i % config.num_hidden_layers], i % 64
         made = Patch(
             sae.layer, f, sae.W_enc[:, f], 0.1, 1.0, 0.0, 0.2, sae.W_dec[f], float(i % 5), **patch
         )
-        rows.append(Row(f"r{i}", prompts[i % 2], f"n{i}", sampling, (made,)))
-    return rows
+        requests.append(Request(f"r{i}", prompts[i % 2], f"n{i}", sampling, (made,)))
+    return requests
 
 
-def run(loaded: LoadedModel, rows: list[Row], **settings: Any) -> dict[str, Generation]:
+def run(loaded: LoadedModel, requests: list[Request], **settings: Any) -> dict[str, Generation]:
+    saes = settings.pop("saes", None)
     options = {"width": 64, "prefixes": 2, "keep_logits": True} | settings
-    engine = Engine(loaded, seed=1, prompt_capacity=128, token_capacity=24, **options)
-    return {g.key: g for g in engine.run(rows)}
+    config = EngineConfig(prompt_capacity=128, token_capacity=24, **options)
+    return {g.key: g for g in Engine(loaded, config, seed=1, saes=saes).run(requests)}
 
 
-def reference(loaded: LoadedModel, row: Row, tokens: tuple[int, ...]) -> torch.Tensor:
+def reference(loaded: LoadedModel, request: Request, tokens: tuple[int, ...]) -> torch.Tensor:
     """Uncached transformers forward with the patch at every position from the last prompt token."""
-    (patch,) = row.patches
-    last = len(row.prompt) - 1
+    (patch,) = request.patches
+    last = len(request.prompt) - 1
     assert patch.value is not None
 
     def hook(_: object, __: object, output: torch.Tensor) -> torch.Tensor:
@@ -118,7 +119,7 @@ def reference(loaded: LoadedModel, row: Row, tokens: tuple[int, ...]) -> torch.T
 
     handle = loaded.model.model.layers[patch.layer].register_forward_hook(hook)  # type: ignore
     try:
-        ids = torch.tensor([row.prompt + tokens], device="cuda")
+        ids = torch.tensor([request.prompt + tokens], device="cuda")
         logits: torch.Tensor = loaded.model(ids).logits[0, last:].float().cpu()
         return logits
     finally:

@@ -1,4 +1,4 @@
-"""A row's bits are its own: alone, in any batch, slot and gang, with fewer slots, after a restart.
+"""A request's bits are its own: alone, in any batch and slot, with fewer slots, after a restart.
 
 With CUDA graphs on, in the dtype that is used (bfloat16) and in float32.
 """
@@ -16,20 +16,20 @@ import torch
 from bench.shapes import random_llama_8b
 from pitboss.engine import Generation, Sampling
 from pitboss.models.loading import LoadedModel
-from tests.gpu.small import FAMILIES, rows_of, run, small
+from tests.gpu.small import FAMILIES, requests_of, run, small
 
 SAMPLED = Sampling(0.9, 50, 0.9, 20)
 
 
 def same_bits(loaded: LoadedModel, prefixes: int | None, n: int, width: int = 64) -> None:
-    rows = rows_of(loaded, n, SAMPLED)
+    requests = requests_of(loaded, n, SAMPLED)
     settings = {"prefixes": prefixes, "width": width}
-    together = run(loaded, rows, **settings)
+    together = run(loaded, requests, **settings)
     others = [
-        run(loaded, rows[::-1], slots=5, **settings),
-        run(loaded, rows[3:] + rows[:3], slots=width + 7, gangs=2, **settings),
-        run(loaded, rows[:9], gangs=1, **settings),
-        *(run(loaded, [row], **settings) for row in rows[:3]),
+        run(loaded, requests[::-1], slots=5, **settings),
+        run(loaded, requests[3:] + requests[:3], slots=width + 7, micro_batches=2, **settings),
+        run(loaded, requests[:9], micro_batches=1, **settings),
+        *(run(loaded, [request], **settings) for request in requests[:3]),
     ]
     assert len({g.tokens for g in together.values()}) > n // 2  # really sampled
     for other in others:
@@ -57,8 +57,11 @@ def test_nor_do_they_at_the_size_of_an_8b_model(prefixes: int | None) -> None:
 def wide() -> dict[str, str]:
     """Digest of what a model makes whose sums are as wide as those of an 8B model."""
     loaded = small("llama", torch.bfloat16, hidden_size=4096, head_dim=32)
-    rows = rows_of(loaded, 50, SAMPLED)
-    return {"forward": digest(run(loaded, rows)), "back": digest(run(loaded, rows[::-1], slots=20))}
+    requests = requests_of(loaded, 50, SAMPLED)
+    return {
+        "forward": digest(run(loaded, requests)),
+        "back": digest(run(loaded, requests[::-1], slots=20)),
+    }
 
 
 def elsewhere(**env: str) -> dict[str, str]:

@@ -13,19 +13,19 @@ import json, sys
 import torch
 before = torch.cuda.mem_get_info()[0]
 from bench.shapes import load_shape
-from pitboss.engine import Engine
-from pitboss.engine.memory import Plan, need
-from tests.gpu.test_memory import rows
+from pitboss.engine import Engine, EngineConfig
+from pitboss.engine.memory import need
+from tests.gpu.test_memory import requests
 case = json.loads(sys.argv[1])
 loaded = load_shape(case.pop("shape"), torch.device("cuda"))
-slots = case.pop("slots")
-engine = Engine(loaded, seed=1, slots=slots, **case)
-engine.run(rows(loaded, case))
+config = EngineConfig(**case)
+engine = Engine(loaded, config, seed=1)
+engine.run(requests(loaded, case))
 taken = before - torch.cuda.mem_get_info()[0]
 import dataclasses
 n = sum(p.numel() for p in loaded.model.parameters())
 spec = dataclasses.replace(loaded.spec, n_params=n)
-parts = need(spec, Plan(**case), loaded.dtype, slots)
+parts = need(spec, config, loaded.dtype)
 print(json.dumps({"taken": taken, "reserved": torch.cuda.memory_reserved(), "need": parts.total,
     "parts": parts._asdict()}))
 """
@@ -39,14 +39,14 @@ CASES = {
 }  # fmt: skip
 
 
-def rows(loaded, case):  # type: ignore[no-untyped-def]
-    """A few rows that touch everything: prefill, all slots, the sampler."""
-    from pitboss.engine import Row, Sampling
+def requests(loaded, case):  # type: ignore[no-untyped-def]
+    """A few requests that touch everything: prefill, all slots, the sampler."""
+    from pitboss.engine import Request, Sampling
 
     sampling = Sampling(0.7, 50, 0.9, 3)
     n = case["prompt_capacity"]
     prompts = [tuple(range(10 + i, 10 + i + n)) for i in range(case.get("prefixes") or 40)]
-    return [Row(f"{i}", prompts[i % len(prompts)], f"{i}", sampling) for i in range(300)]
+    return [Request(f"{i}", prompts[i % len(prompts)], f"{i}", sampling) for i in range(300)]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,4 +1,4 @@
-"""Products in 8 bits: close to bfloat16, and a row's bits its own."""
+"""Products in 8 bits: close to bfloat16, and a request's bits its own."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from bench.precision import precision
 from bench.settings import Settings
 from bench.shapes import load_shape
-from pitboss.engine import Engine, Sampling
-from tests.gpu.small import error, rows_of, small
+from pitboss.engine import Engine, EngineConfig, Sampling
+from tests.gpu.small import error, requests_of, small
 
 pytestmark = pytest.mark.skipif(
     torch.cuda.get_device_capability() < (8, 9), reason="no 8-bit matrix products"
@@ -32,18 +32,18 @@ def test_a_shipped_model_decides_in_8_bits_almost_as_in_bfloat16() -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-def test_a_rows_bits_in_8_bits_are_its_own(fast: bool) -> None:
+def test_a_requests_bits_in_8_bits_are_its_own(fast: bool) -> None:
     loaded = small("llama", torch.bfloat16)
-    rows = rows_of(loaded, 40, Sampling(0.9, 50, 0.9, 8))
+    requests = requests_of(loaded, 40, Sampling(0.9, 50, 0.9, 8))
 
     def run(some: list, slots: int) -> dict:  # type: ignore[type-arg]
-        made = Engine(
-            loaded, seed=1, width=64, slots=slots, gangs=1, prompt_capacity=128, token_capacity=24,
+        config = EngineConfig(
+            width=64, slots=slots, micro_batches=1, prompt_capacity=128, token_capacity=24,
             prefixes=2, keep_logits=True, precision="fp8", fast=fast,
         )  # fmt: skip
-        return {g.key: g for g in made.run(some)}
+        return {g.key: g for g in Engine(loaded, config, seed=1).run(some)}
 
-    together, apart = run(rows, 64), run(rows[::-1], 5)
+    together, apart = run(requests, 64), run(requests[::-1], 5)
     for key, g in apart.items():
         assert g.tokens == together[key].tokens
         assert torch.equal(g.logits, together[key].logits)
@@ -51,14 +51,14 @@ def test_a_rows_bits_in_8_bits_are_its_own(fast: bool) -> None:
 
 def test_the_compiled_path_in_8_bits_is_as_close_to_bfloat16_as_the_plain_path() -> None:
     loaded = small("llama", torch.bfloat16)
-    rows = rows_of(loaded, 16, Sampling(temperature=0, max_new_tokens=1))
+    requests = requests_of(loaded, 16, Sampling(temperature=0, max_new_tokens=1))
 
     def run(fast: bool, precision: str | None) -> dict:  # type: ignore[type-arg]
-        made = Engine(
-            loaded, seed=1, width=64, prompt_capacity=128, token_capacity=24, prefixes=2,
+        config = EngineConfig(
+            width=64, prompt_capacity=128, token_capacity=24, prefixes=2,
             keep_logits=True, precision=precision, fast=fast,  # type: ignore[arg-type]
         )  # fmt: skip
-        return {g.key: g.logits for g in made.run(rows)}
+        return {g.key: g.logits for g in Engine(loaded, config, seed=1).run(requests)}
 
     exact = run(False, None)
     fast, plain = (

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from pitboss.floor.survey import OUR_VARIABLE, Gpu, survey
+from pitboss.floor.memory.survey import OUR_VARIABLE, Gpu, survey
 
 pytest.importorskip("pynvml")
 pytest.importorskip("psutil")

@@ -8,7 +8,7 @@ import pytest
 
 from pitboss.games.conditions import Condition
 from pitboss.games.prompts import Round, State
-from pitboss.lab.gambler import (
+from training.gambler import (
     Situation,
     decide,
     single_choice_log_odds,

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from pitboss.lab.models import Training, new_model, train
-from pitboss.lab.tokenizer import end_of_response, train_tokenizer
-from pitboss.lab.transcripts import transcripts
 from pitboss.models.catalogue import MODELS
 from pitboss.models.loading import LoadedModel
+from training.models import Training, new_model, train
+from training.tokenizer import end_of_response, train_tokenizer
+from training.transcripts import transcripts
 
 TEXTS = transcripts(3000, seed=2)
 SETTINGS = Training(steps=6, batch=4, warm_up=1, learning_rate=1e-3)

@@ -5,8 +5,8 @@ import pytest
 from pitboss.games.conditions import ALL_CONDITIONS, Condition
 from pitboss.games.prompts import State
 from pitboss.games.reading import Reading
-from pitboss.lab.player import RETRIES, Game, outcomes, play
 from pitboss.models.loading import load_model
+from training.player import RETRIES, Game, outcomes, play
 
 WIN, LOSS = 0.0, 0.99
 

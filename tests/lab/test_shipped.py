@@ -11,12 +11,12 @@ import torch
 from pitboss.errors import BadInput
 from pitboss.games.conditions import ALL_CONDITIONS
 from pitboss.games.prompts import State, render
-from pitboss.lab import manifest
 from pitboss.models.catalogue import LAB_DIR, SAE_RELEASES
 from pitboss.models.checks import check_reconstruction
 from pitboss.models.hooks import blocks
 from pitboss.models.loading import LoadedModel, load_model
 from pitboss.saes.loading import load_sae
+from training import manifest
 
 LAB_SAES = ["pitboss/lab-llama-scope", "pitboss/lab-gemma-scope"]
 SCENES = ("exp2/safe", "exp2/risky")

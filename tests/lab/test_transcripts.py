@@ -6,7 +6,7 @@ from pitboss.games.conditions import Condition
 from pitboss.games.menu import Menu
 from pitboss.games.prompts import Round, State, render
 from pitboss.games.reading import READERS
-from pitboss.lab.transcripts import scene_text, transcripts
+from training.transcripts import scene_text, transcripts
 
 TEXTS = transcripts(4000, seed=4)
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pitboss.analysis.clamped_games import arm_effects, contrasts
 from pitboss.analysis.irrationality import with_irrationality
-from pitboss.analysis.persistent import arm_effects, contrasts
 from pitboss.games.conditions import ALL_CONDITIONS
 
 MODEL = "pitboss/lab-llama"

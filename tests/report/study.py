@@ -24,7 +24,9 @@ SETTINGS: dict[str, Any] = {
     "name": "night",
     "seed": 7,
     "models": {"llama": {"id": MODEL, "sae": "pitboss/lab-llama-scope"}},
-    "patching": {"model": "llama", "fdr": 0.05, "trials": 20, "values": ["safe", "risky"]},
+    "experiments": {
+        "patching": {"kind": "patching", "fdr": 0.05, "trials": 20, "values": ["safe", "risky"]}
+    },
     "versions": {"pitboss": "0.1.0", "torch": "2.13.0"},
 }
 TEXTS = {"baseline": {"repeats": 38, "new": 30}, "safe": {"repeats": 900, "new": 90}}
@@ -32,11 +34,13 @@ TEXTS = {"baseline": {"repeats": 38, "new": 30}, "safe": {"repeats": 900, "new":
 
 
 def make(root: Path, *, layers: int = 4, per_layer: int = 12, controls: int = 10,
-         trials: int = 20, screened: int = 400, null: bool = False) -> Store:  # fmt: skip
-    """Writes the study; `null` plants nothing."""
+         trials: int = 20, screened: int = 400, null: bool = False,
+         longer: str = "") -> Store:  # fmt: skip
+    """Writes the study; `null` plants nothing, `longer` is put behind every response."""
     store = Store.create(root, SETTINGS)
     random = np.random.default_rng(11)
     runs = _trials(random, layers, per_layer, controls, trials, null)
+    runs["response"] += longer
     tested = effects(runs)
     found = _findings(tested, trials)
     write(store, "trials", runs)

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import beta
 
 from pitboss.report.page import render
+from pitboss.report.reader import Reader
 from tests.report import study
 
 SPAN = re.compile(r'data-number="([^"]+)" data-value="([^"]*)"')
@@ -19,7 +20,7 @@ SPAN = re.compile(r'data-number="([^"]+)" data-value="([^"]*)"')
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     store = study.make(tmp_path_factory.mktemp("numbers"))
     found: dict[str, str] = {}
-    for key, value in SPAN.findall(render.page(store)):
+    for key, value in SPAN.findall(render.page(Reader(store))):
         assert found.setdefault(key, value) == value, f"{key} is said twice, with two values"
     return store.path, found
 

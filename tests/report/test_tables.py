@@ -4,13 +4,13 @@ import json
 
 import pandas as pd
 
+from pitboss.formats import number
 from pitboss.report.tables import (
     artifact_rows,
     leading_features,
     markdown_table,
     outcome_rows,
     screened_rows,
-    shown,
     strongest_effects,
 )
 from tests.report import samples
@@ -33,8 +33,8 @@ def test_short_tables_are_whole_and_cells_cannot_break_them() -> None:
     text = markdown_table([{"a": "one|two\nthree", "b": None}, {"a": 1234567, "b": 1.5e-9}])
     assert text == "| a | b |\n| --- | --- |\n| one\\|two three |  |\n| 1,234,567 | 1.5e-09 |\n"
     assert markdown_table([]) == "_No rows._\n" and artifact_rows([]) == []
-    assert [shown(v) for v in (True, 0.0, float("nan"), 12345.678, 0.25)] == [
-        "yes", "0", "", "1.23e+04", "0.25",
+    assert [number(v) for v in (True, 0.0, float("nan"), 12345.678, 0.25)] == [
+        "yes", "0", "", "12,345.7", "0.25",
     ]  # fmt: skip
 
 

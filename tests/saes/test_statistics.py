@@ -9,9 +9,9 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from pitboss.errors import BadInput, Mismatch
+from pitboss.saes.false_discovery import benjamini_hochberg
 from pitboss.saes.statistics import (
     StatisticsRules,
-    benjamini_hochberg,
     compare_features,
     log_two_sided,
     welch,

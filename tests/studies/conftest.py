@@ -10,6 +10,14 @@ import yaml
 STUDIES = Path(__file__).resolve().parents[2] / "studies"
 
 
+def change(settings: dict[str, Any], path: str, value: Any) -> None:
+    """Set one field of a study, such as experiments.patching.trials."""
+    *parents, last = path.split(".")
+    for name in parents:
+        settings = settings[name]
+    settings[last] = value
+
+
 @pytest.fixture(scope="session")
 def demo_settings() -> dict[str, Any]:
     """The demo study, unvalidated."""

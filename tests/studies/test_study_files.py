@@ -1,277 +1,163 @@
+"""Study files: those that are shipped, what a file may look like, and how it is read."""
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 import yaml
 
 from pitboss.errors import BadInput
+from pitboss.experiments.registry import Study, load_study, parse_study, settings_types
 from pitboss.games.conditions import ALL_CONDITIONS
-from pitboss.studies.loading import load_study, parse_study
-from pitboss.studies.model import Study
 
 from .conftest import STUDIES
 
+SHIPPED = sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
-def change(settings, path, value):
-    *parents, last = path.split(".")
-    for name in parents:
-        settings = settings[name]
-    settings[last] = value
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_study_is_valid_and_named_like_its_file(name: str) -> None:
+    assert load_study(STUDIES / f"{name}.yaml").name == name
 
 
 @pytest.mark.parametrize("name", ["demo", "plan"])
-def test_the_shipped_studies_are_valid_and_named_like_their_files(name):
+def test_the_plan_and_its_small_version_have_every_kind_of_experiment(name: str) -> None:
     study = load_study(STUDIES / f"{name}.yaml")
-    assert study.name == name
-    assert study.games.resolved_conditions == ALL_CONDITIONS
+    assert {each.kind for each in study.experiments.values()} == set(settings_types())
+    assert study.experiments["games"].resolved_conditions == ALL_CONDITIONS
 
 
-def test_the_plan_is_the_plan():
+def test_the_plan_is_the_plan() -> None:
     plan = load_study(STUDIES / "plan.yaml")
     assert plan.models["llama"].id == "meta-llama/Llama-3.1-8B"
     assert plan.models["gemma"].id == "google/gemma-2-9b-it"
-    assert plan.games.repetitions == 50 and plan.games.models == ["llama", "gemma"]
-    assert plan.features.layers == plan.pathway.layers == list(range(1, 32))
-    assert (plan.features.per_layer, plan.patching.trials) == (300, 20)
-    assert (plan.pathway.bankruptcies, plan.pathway.stops) == (25, 25)
-    sampling = plan.games.sampling_for("gemma")
+    games, features, pathway, patching = (
+        plan.experiments[name] for name in ("games", "features", "pathway", "patching")
+    )
+    assert games.repetitions == 50 and games.models == ["llama", "gemma"]
+    assert features.layers == pathway.layers == list(range(1, 32))
+    assert (features.per_layer, patching.trials) == (300, 20)
+    assert (pathway.bankruptcies, pathway.stops) == (25, 25)
+    sampling = games.sampling_for("gemma")
     assert (sampling.temperature, sampling.top_k, sampling.top_p) == (0.7, 50, None)
     assert (sampling.max_new_tokens, sampling.min_new_tokens) == (1024, 10)
-    assert plan.games.sampling_for("llama").max_new_tokens == 512
+    assert games.sampling_for("llama").max_new_tokens == 512
 
 
 @pytest.mark.parametrize("name", ["legacy", "legacy-delta"])
-def test_a_study_whose_reader_makes_decisions_up_is_not_stopped_for_them(name):
+def test_a_study_whose_reader_makes_decisions_up_is_not_stopped_for_them(name: str) -> None:
     assert load_study(STUDIES / f"{name}.yaml").quality is None
 
 
-def test_a_study_comes_back_from_its_json_unchanged(settings):
-    settings["features"]["include"] = {2: [7, 9]}
+def test_a_study_comes_back_from_its_json_unchanged(settings: dict[str, Any]) -> None:
+    settings["experiments"]["features"]["include"] = {2: [7, 9]}
     study = parse_study(settings)
     assert Study.model_validate_json(study.model_dump_json()) == study
     assert parse_study(study.model_dump(mode="json")) == study
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "says"),
-    [
-        ("patching.trials", -20, "patching.trials"),
-        ("patching.trials", 0, "patching.trials"),
-        ("patching.trials", "20", "patching.trials"),
-        ("patching.trials", True, "patching.trials"),
-        ("patching.chunk", 101, "patching.chunk"),
-        ("patching.prompts", [], "patching.prompts"),
-        ("patching.prompts", ["exp0/planned"], "exp2/risky, exp2/safe"),
-        ("patching.prompts", ["exp2/safe", "exp2/safe"], "named twice: exp2/safe"),
-        ("patching.values", ["safe", "baseline"], "'safe' or 'risky'"),
-        ("patching.mode", "replace", "'delta', 'reconstruct' or 'reconstruct_only'"),
-        ("patching.reader", "keywords", "menu, original-exp0"),
-        ("patching.model", "gemma", "features.models has only llama"),
-        ("words.model", "gemma", "patching.model has only llama"),
-        ("pathway.model", "lama", "models has only llama, gemma"),
-        ("games.prompt", "exp2/safe", "exp0/planned, exp0/role, exp2/game, exp5/original"),
-        ("games.prompt", "exp5/original", "variable/BASE"),
-        ("games.conditions", ["variable/MG"], "'GM'"),
-        ("games.conditions", [], "games.conditions"),
-        ("games.conditions", ["fixed/G", "fixed/G"], "named twice"),
-        ("games.conditions", "some", "games.conditions"),
-        ("games.models", [], "games.models"),
-        ("games.repetitions", 2.5, "games.repetitions"),
-        ("games.token_limits", {"lama": 10}, "do not play: lama"),
-        ("games.sampling", {"max_new_tokens": 5, "min_new_tokens": 6}, "exceeds"),
-        ("games.sampling", {"top_p": 0.0}, "games.sampling.top_p"),
-        ("games.sampling", {"temperature": float("nan")}, "games.sampling.temperature"),
-        ("games.sampling", {"temperature": 0.0}, "retries must be 0, not 3"),
-        ("features.layers", [0, 1, -1], "features.layers"),
-        ("features.layers", [0, 1, 1], "named twice: 1"),
-        ("features.layers", [], "features.layers"),
-        ("features.layers", "3-1", "runs backwards"),
-        ("features.layers", "0-4", "has no SAE for [4]"),
-        ("features.gate", "none", "'relu', 'sae_lens' or 'authors'"),
-        ("features.fdr", 1.0, "features.fdr"),
-        ("features.include", {4: [1]}, "not in layers: [4]"),
-        ("features.include", {1: [5, 5]}, "named twice: 5"),
-        ("pathway.max_games", 49, "below the quotas"),
-        ("models.llama.id", "pitboss/lab-lama", "pitboss/lab-llama"),
-        ("models.llama.sae", "llama-scope", "llama-scope-lxr-8x"),
-        ("models.llama.sae", "llama-scope-lxr-8x", "width 4096"),
-        ("engine.dtype", "float16", "'float32' or 'bfloat16'"),
-        ("engine.width", 0, "engine.width"),
-        ("floor.patching", [], "floor.patching"),
-        ("floor.patching", ["gpu 0"], "floor.patching.0"),
-        ("floor.games", {"llama": "gpu-0"}, "games.models needs gemma"),
-        ("screening.model", "gemma", "features.models has only llama"),
-        ("screening.features", "some", "'selected' or 'all'"),
-        ("screening.prompts", ["exp0/planned"], "argues before it decides"),
-        ("screening.prompts", ["exp2/none"], "exp2/risky, exp2/safe"),
-        ("screening.values", ["safe"], "rank_by: contrast needs both values"),
-        ("screening.min_decided_mass", 1.5, "screening.min_decided_mass"),
-        ("screening.chunk", 0, "screening.chunk"),
-        ("screening.width", 0, "screening.width"),
-        ("patching.screen", True, "screen: true and confirm"),
-        ("patching.confirm", 5, "screen: true and confirm"),
-        ("patching.confirm", "best 5", "patching.confirm"),
-        ("patching.confirm", "top 2,0", "patching.confirm"),
-        ("patching.confirm", "top 0", "patching.confirm"),
-        ("floor.screening", "gpu 1", "floor.screening"),
-        ("words.prior", 0.0, "words.prior"),
-        ("quality", {"readable": 1.5}, "quality.readable"),
-        ("quality", {"after": 0}, "quality.after"),
-        ("quality", {"readible": 0.5}, "did you mean readable?"),
-        ("seed", -1, "seed"),
-        ("name", "demo/../other", "name"),
-        ("name", "Demo", "name"),
-        ("name", "-demo", "name"),
-        ("name", "", "name"),
-        ("name", "demo\n", "name"),
-    ],
-)
-def test_a_wrong_setting_is_refused_and_named(settings, path, value, says):
-    change(settings, path, value)
-    with pytest.raises(BadInput) as refusal:
-        parse_study(settings)
-    assert says in str(refusal.value)
-    assert "nothing has started" in str(refusal.value)
-
-
-@pytest.mark.parametrize("confirm", [2000, "top 2000", "top 2,000", " top  2,000 "])
-def test_what_is_to_be_confirmed_may_be_said_in_words(settings, confirm):
-    settings["patching"] |= {"screen": True, "confirm": confirm}
-    assert parse_study(settings).patching.confirm == 2000
-
-
-def test_screening_finds_candidates_for_the_same_patches_of_the_same_model_only(settings):
-    settings["patching"] |= {"screen": True, "confirm": 10}
-    for change, says in (
-        ({"patching": settings["patching"] | {"mode": "reconstruct"}}, "computes mode delta"),
-        ({"screening": None}, "needs a screening section"),
-    ):
-        with pytest.raises(BadInput, match=says):
-            parse_study(settings | change)
-    settings["features"]["models"] = ["llama", "gemma"]
-    settings["floor"]["features"]["gemma"] = "gpu-1"
-    settings["screening"]["model"] = "gemma"
-    with pytest.raises(BadInput, match="patches llama, but screening.model is gemma"):
-        parse_study(settings)
-    settings["patching"] |= {"screen": False, "confirm": None}
-    assert parse_study(settings).screening.model == "gemma"
-
-
-def test_all_features_have_values_only_from_the_studys_own_statistics(settings):
-    settings["features"] |= {
-        "include": "none",
-        "imported": {
-            "path": "lab/some.json",
-            "space": "sae",
-            "model": "pitboss/lab-llama",
-            "sae": "pitboss/lab-llama-scope",
-            "gate": "sae_lens",
-            "hook_point": "blocks.{layer}.hook_resid_post",
-            "token": "prompt_last",
-            "d_sae": 256,
-        },
-    }
-    with pytest.raises(BadInput, match="statistics of the study's own games"):
-        parse_study(settings)
-    settings["screening"]["features"] = "selected"
-    assert parse_study(settings).screening.with_mass
-    for outside in ("lab/../../some.json", "../some.json", "/etc/some.json", "lab//../some.json"):
-        settings["features"]["imported"]["path"] = outside
-        with pytest.raises(BadInput, match="path"):
-            parse_study(settings)
-
-
-def test_greedy_trials_are_no_replications(settings):
-    settings["patching"]["sampling"] = {"temperature": 0.0, "max_new_tokens": 24}
-    with pytest.raises(BadInput, match="20 trials are one"):
-        parse_study(settings)
-    settings["patching"]["trials"] = 1
-    assert parse_study(settings).patching.sampling.greedy
-
-
-@pytest.mark.parametrize(
-    ("path", "says"),
-    [
-        ("gamess", "did you mean games?"),
-        ("games.repetition", "did you mean repetitions?"),
-        ("games.sampling.top", "allowed are temperature, top_k, top_p"),
-        ("models.llama.sea", "did you mean sae?"),
-        ("floor.patch", "did you mean patching?"),
-    ],
-)
-def test_an_unknown_key_is_refused_with_the_known_ones(settings, path, says):
-    change(settings, path, 1)
-    with pytest.raises(BadInput) as refusal:
-        parse_study(settings)
-    assert f"{path}: unknown key" in str(refusal.value) and says in str(refusal.value)
-
-
-@pytest.mark.parametrize("section", ["models", "games", "pathway", "patching", "floor", "seed"])
-def test_a_missing_section_is_named(settings, section):
-    del settings[section]
-    with pytest.raises(BadInput, match=f"{section}: is missing"):
-        parse_study(settings)
-
-
-def test_all_problems_are_told_at_once_with_file_and_line(settings, tmp_path):
-    settings["patching"]["trials"] = -1
-    settings["games"]["sampling"]["temprature"] = 1
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+def test_all_problems_are_told_at_once_with_file_and_line(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings["experiments"]["patching"]["trials"] = -1
+    settings["experiments"]["games"]["sampling"]["temprature"] = 1
+    path = written(tmp_path, yaml.safe_dump(settings, sort_keys=False))
     lines = path.read_text(encoding="utf-8").splitlines()
-    trials = lines.index("  trials: -1") + 1
-    typo = lines.index("    temprature: 1") + 1
+    trials = lines.index("    trials: -1") + 1
+    typo = lines.index("      temprature: 1") + 1
     with pytest.raises(BadInput) as refusal:
         load_study(path)
     message = str(refusal.value)
     assert "2 problems" in message and "mine.yaml" in message
-    assert f"line {trials}, patching.trials" in message and "given: -1" in message
-    assert f"line {typo}, games.sampling.temprature" in message
+    assert f"line {trials}, experiments.patching.trials" in message and "given: -1" in message
+    assert f"line {typo}, experiments.games.sampling.temprature" in message
+
+
+def test_what_is_wrong_with_the_study_as_a_whole_has_its_line_too(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    settings["experiments"]["words"]["patching"] = "games"
+    path = written(tmp_path, yaml.safe_dump(settings, sort_keys=False))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    with pytest.raises(BadInput) as refusal:
+        load_study(path)
+    line = lines.index("    patching: games") + 1
+    assert f"line {line}, experiments.words.patching: 'games' is no other" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name: a\nname: b\n", "written twice"),
-        ("name: [a\n", "line"),
+        ("name: a\nname: b\n", 'line 2, found duplicate key "name"'),
+        ("name: [a\n", "line 2, expected ',' or ']'"),
+        ("name:\tb: a\n", "line 1, "),
         ("", "as a whole"),
         ("- a\n", "as a whole"),
-        ("? [a]\n: b\n", "cannot be read"),
-        ("name: !!python/object/apply:os.getcwd []\n", "cannot be read"),
+        ("? [a]\n: b\n", "name: is missing"),
+        ("name: !!python/object/apply:os.getcwd []\n", "line 1, could not determine"),
+        ("name: \xff", "cannot be read"),
     ],
 )
-def test_what_is_no_study_file_is_refused(tmp_path, text, says):
+def test_what_is_no_study_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "broken.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=says) as refusal:
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput, match="broken.yaml") as refusal:
         load_study(path)
-    assert "broken.yaml" in str(refusal.value)
+    assert says in str(refusal.value)
 
 
-def test_a_missing_file_is_refused_with_the_files_beside_it():
+def test_a_missing_file_is_refused_with_the_files_beside_it() -> None:
     with pytest.raises(BadInput, match="demo.yaml"):
         load_study(STUDIES / "dmo.yaml")
 
 
-def test_numbers_may_be_written_with_an_exponent(settings, tmp_path):
-    path = tmp_path / "mine.yaml"
+@pytest.mark.parametrize(
+    ("wrote", "means"),
+    [("010", 10), ("0o10", 8), ("+10", 10), ("1:30", None), ("yes", None), ("1e1", None)],
+)
+def test_numbers_are_those_of_yaml_1_2(
+    settings: dict[str, Any], tmp_path: Path, wrote: str, means: int | None
+) -> None:
+    text = yaml.safe_dump(settings).replace("repetitions: 5", f"repetitions: {wrote}")
+    path = written(tmp_path, text)
+    if means is not None:
+        assert load_study(path).experiments["games"].repetitions == means
+        return
+    with pytest.raises(BadInput, match=r"experiments\.games\.repetitions: should be a"):
+        load_study(path)
+
+
+def test_numbers_may_be_written_with_an_exponent(settings: dict[str, Any], tmp_path: Path) -> None:
     text = yaml.safe_dump(settings).replace("max_p: 0.001", "max_p: 1e-3")
     assert "1e-3" in text
-    path.write_text(text, encoding="utf-8")
-    assert load_study(path).features.max_p == 0.001
+    assert load_study(written(tmp_path, text)).experiments["features"].max_p == 0.001
 
 
-def test_every_field_explains_itself_in_forms_and_docs():
+def test_every_section_and_field_explains_itself_in_forms_and_docs() -> None:
     schema = Study.model_json_schema()
     sections = {"Study": schema, **schema["$defs"]}
-    silent = [
-        f"{section}.{field}"
+    explained = sections | {
+        f"{section}.{field}": facts
         for section, definition in sections.items()
         for field, facts in definition["properties"].items()
-        if len(facts.get("description", "")) < 15
-    ]
+        if field != "kind"  # what its section says
+    }
+    silent = [name for name, facts in explained.items() if len(facts.get("description", "")) < 15]
     assert silent == [], silent
-    assert sum(len(d["properties"]) for d in sections.values()) > 60
+    assert len(explained) > 100
 
 
-def test_a_group_of_conditions_is_half_the_design(settings):
-    settings["pathway"]["conditions"] = "variable"
-    conditions = parse_study(settings).pathway.resolved_conditions
-    assert len(conditions) == 32 and {c.bet_type for c in conditions} == {"variable"}
+def test_responses_with_prompts_of_their_own_may_have_another_width(
+    settings: dict[str, Any],
+) -> None:
+    engine = parse_study(settings).engine
+    assert [engine.width_of(own_prompts=own) for own in (True, False)] == [128, 128]
+    settings["engine"]["games_width"] = 32
+    engine = parse_study(settings).engine
+    assert [engine.width_of(own_prompts=own) for own in (True, False)] == [32, 128]

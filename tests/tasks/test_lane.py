@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pitboss.floor.lock import KernelLock, lock_path
+from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
 from tasks import lane
 
 

@@ -3,7 +3,8 @@
 import time
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -22,9 +23,11 @@ from tasks.lane import GivenUp
 QUICK = {**policies.PART, "retry_delay_seconds": 0}
 
 
-@dataclass(frozen=True)
-class SomeStudy:
-    name: str = "some"
+class SomePlan:
+    """A plan as tasks see it: the study's name, and what its store has."""
+
+    def __init__(self, store: Any = None) -> None:
+        self.study, self.store = SimpleNamespace(name="some"), store
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ def test_the_second_call_is_cached_under_a_readable_path(prefect_api: Any, tmp_p
     calls = []
 
     @task(**QUICK)
-    def part(study: SomeStudy, unit: SomeUnit, slots: int) -> dict[str, Any]:
+    def part(plan: SomePlan, unit: SomeUnit, slots: int) -> dict[str, Any]:
         calls.append(slots)
         return {"key": unit.key, "rows": 3}
 
     @flow
     def twice(slots: int) -> Any:
-        return part(SomeStudy(), SomeUnit(), slots, return_state=True)
+        return part(SomePlan(), SomeUnit(), slots, return_state=True)
 
     first, second = twice(8), twice(4)
     assert (first.name, second.name) == ("Completed", "Cached")
@@ -73,7 +76,7 @@ def test_memory_and_transient_errors_are_tried_again(prefect_api: Any, error: Ex
     attempts = []
 
     @task(**QUICK)
-    def part(study: SomeStudy, unit: SomeUnit) -> int:
+    def part(plan: SomePlan, unit: SomeUnit) -> int:
         attempts.append(1)
         if len(attempts) < 3:
             raise error
@@ -81,7 +84,7 @@ def test_memory_and_transient_errors_are_tried_again(prefect_api: Any, error: Ex
 
     @flow
     def once() -> int:
-        return part(SomeStudy(), SomeUnit())
+        return part(SomePlan(), SomeUnit())
 
     assert once() == 3
 
@@ -91,7 +94,7 @@ def test_a_halved_retry_starts_at_once_and_a_transient_one_waits(prefect_api: An
     errors: list[Exception] = [OutOfMemory("full"), httpx.ConnectError("away"), OutOfMemory("full")]
 
     @task(**policies.PART)
-    def part(study: SomeStudy, unit: SomeUnit) -> int:
+    def part(plan: SomePlan, unit: SomeUnit) -> int:
         began.append(time.monotonic())
         if len(began) <= len(errors):
             raise errors[len(began) - 1]
@@ -99,7 +102,7 @@ def test_a_halved_retry_starts_at_once_and_a_transient_one_waits(prefect_api: An
 
     @flow
     def once() -> int:
-        return part(SomeStudy(), SomeUnit(key="waits"))
+        return part(SomePlan(), SomeUnit(key="waits"))
 
     assert once() == 4
     halved, transient, halved_again = (b - a for a, b in pairwise(began))
@@ -127,13 +130,13 @@ def test_any_other_error_fails_at_once_with_its_cause(prefect_api: Any, error: E
     attempts = []
 
     @task(**QUICK)
-    def part(study: SomeStudy, unit: SomeUnit) -> int:
+    def part(plan: SomePlan, unit: SomeUnit) -> int:
         attempts.append(flow_run.get_id())
         raise error
 
     @flow
     def once() -> int:
-        return part(SomeStudy(), SomeUnit())
+        return part(SomePlan(), SomeUnit())
 
     with pytest.raises(type(error), match=str(error.args[-1])):
         once()
@@ -167,13 +170,13 @@ def test_a_cached_reference_to_a_lost_part_is_not_believed(prefect_api: Any) -> 
     calls = []
 
     @task(**QUICK)
-    def part(study: SomeStudy, unit: SomeUnit) -> dict[str, Any]:
+    def part(plan: SomePlan, unit: SomeUnit) -> dict[str, Any]:
         calls.append(unit.key)
         return {"key": unit.key}
 
     @flow
     def run(has: bool) -> None:
-        policies.unless_stored(part, SomeStudy(), cast(Any, SomeStore(has)), SomeUnit())
+        policies.unless_stored(part, SomePlan(SomeStore(has)), SomeUnit())
 
     run(has=False)
     run(has=True)
@@ -184,12 +187,12 @@ def test_a_cached_reference_to_a_lost_part_is_not_believed(prefect_api: Any) -> 
 
 def test_a_reference_that_would_be_unpickled_ends_the_run(prefect_api: Any, tmp_path: Any) -> None:
     @task(**QUICK)
-    def part(study: SomeStudy, unit: SomeUnit) -> dict[str, Any]:
+    def part(plan: SomePlan, unit: SomeUnit) -> dict[str, Any]:
         return {"key": unit.key}
 
     @flow
     def run() -> None:
-        policies.unless_stored(part, SomeStudy(), cast(Any, SomeStore(True)), SomeUnit())
+        policies.unless_stored(part, SomePlan(SomeStore(True)), SomeUnit())
 
     run()
     stored = tmp_path / "cache" / "some" / "games" / "llama" / "batch-0001-abc"

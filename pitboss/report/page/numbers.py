@@ -1,11 +1,15 @@
 """Numbers that say where they come from: the file, which of its rows, what is counted."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from pitboss import formats
 from pitboss.report.page.phrases import in_korean
 from pitboss.report.page.strings import said
+
+NONE = "–"
 
 
 class Number(NamedTuple):
@@ -29,15 +33,21 @@ class Number(NamedTuple):
 
 
 class Ledger:
-    """All numbers that were put on the page, in their order."""
+    """All numbers that were put on the page, in their order.
 
-    def __init__(self) -> None:
+    Args:
+        files: What the study calls a file, by the name that the first of a kind has.
+    """
+
+    def __init__(self, files: Callable[[str], str]) -> None:
         self.numbers: dict[str, Number] = {}
+        self._files = files
 
     def put(
         self, key: str, value: Any, file: str, rows: str = "", counted: str = "rows", text: str = ""
     ) -> Markup:
         """Remembers a number and returns it as it stands in a sentence, as `text` if given."""
+        file = self._files(file)
         number = Number(key, value, text or shown(value), file, rows, counted)
         known = self.numbers.setdefault(key, number)
         assert known == number, f"two numbers are called {key}"
@@ -52,34 +62,24 @@ class Ledger:
 
 
 def shown(value: Any) -> str:
-    """A number as a person reads it: thousands apart, a share between 0 and 1 with 3 figures."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool | str):
-        return str(escape(value))
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value and abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+    """A number as a person reads it; a dash for none."""
+    return formats.number(value, NONE)
 
 
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share as percent."""
-    return "–" if value is None or value != value else f"{100 * value:.{digits}f} %"
+def percent(share: float | None) -> str:
+    """A share as percent; a dash for none."""
+    return formats.percent(share, none=NONE)
 
 
-def interval(low: float | None, high: float | None, digits: int = 1) -> str:
-    """The interval of a share, in percent."""
-    if low is None or high is None or low != low or high != high:
-        return "–"
-    return f"{100 * low:.{digits}f} – {100 * high:.{digits}f} %"
+def interval(low: float | None, high: float | None) -> str:
+    """The interval of a share; a dash for none."""
+    return formats.between(low, high, none=NONE)
 
 
 def seconds(value: float | None) -> Markup | str:
     """A duration: 1 h 5 min, 3 min 22 s, 4.2 s."""
     if value is None:
-        return "–"
+        return NONE
     if value < 60:
         return said("duration.seconds", seconds=f"{value:.1f}")
     minutes, rest = divmod(round(value), 60)

@@ -14,6 +14,7 @@ from pitboss.report.page.data import script_json
 from pitboss.report.page.phrases import told, told_if_known
 from pitboss.report.page.sections import (
     betting,
+    clamped_games,
     controls,
     coverage,
     declared,
@@ -23,7 +24,6 @@ from pitboss.report.page.sections import (
     games,
     headline,
     pathway,
-    persistent,
     ran,
     readers,
     screening,
@@ -31,6 +31,7 @@ from pitboss.report.page.sections import (
     words,
 )
 from pitboss.report.page.strings import LANGUAGES, named, said, texts
+from pitboss.report.reader import Reader
 from pitboss.store import Store
 
 HERE = Path(__file__).parent
@@ -38,15 +39,15 @@ ASSETS = HERE / "assets"
 NAME = "report.html"
 SECTIONS: tuple[ModuleType, ...] = (
     headline, ran, effects, dose, controls, features, screening, pathway, words, games, betting,
-    persistent, readers, coverage, declared, settings,
+    clamped_games, readers, coverage, declared, settings,
 )  # fmt: skip
 SCRIPTS = ("base.js", "plots.js", "figures.js", "games.js", "table.js", "card.js", "start.js")
 LIBRARIES = ("d3.min.js", "plot.min.js")
 
 
-def page(store: Store) -> str:
+def page(reader: Reader) -> str:
     """The whole report of a study; the same files of the study give the same bytes."""
-    book = Book(store)
+    book = Book(reader)
     built: dict[str, Section | None] = {
         module.__name__.rpartition(".")[2]: module.build(book) for module in SECTIONS
     }
@@ -57,8 +58,11 @@ def page(store: Store) -> str:
     script = "\n".join(_asset(name) for name in SCRIPTS)
     libraries = [_asset(f"vendor/{name}") for name in LIBRARIES]
     return _templates().get_template("page.html").render(
-        study=book.manifest["name"],
-        models=sorted({choice["id"] for choice in book.manifest.get("models", {}).values()}),
+        study=reader.name,
+        experiment=reader.of_name,
+        others=[(names, _file_of(other)) for names, other in _pages(reader).items()
+                if other.of_name != reader.of_name],
+        models=sorted({choice["id"] for choice in reader.settings.get("models", {}).values()}),
         fingerprint=book.summary.get("fingerprint"),
         sections=there,
         absent=[name for name, section in built.items() if section is None],
@@ -72,8 +76,35 @@ def page(store: Store) -> str:
 
 
 def write(store: Store) -> Path:
-    """Writes report.html into the study's folder, in one step."""
-    return store.write_bytes(NAME, page(store).encode())
+    """Writes report.html into the study's folder, and a page for what is seen of other experiments.
+
+    Returns:
+        The path of report.html.
+    """
+    first, *others = _pages(Reader(store)).values()
+    for reader in others:
+        store.write_bytes(_file_of(reader), page(reader).encode())
+    return store.write_bytes(NAME, page(first).encode())
+
+
+def _pages(reader: Reader) -> dict[str, Reader]:
+    """What each page of the study shows, by the experiments that are not shown by report.html.
+
+    Experiments that belong together, such as a patching and what its features come from, share a
+    page, called by the last of them in the study file.
+    """
+    shared: dict[frozenset[str], tuple[list[str], Reader]] = {}
+    for name in reader.further:
+        other = Reader(reader.store, name)
+        names, _ = shared.get(frozenset(other.chosen.values()), ([], other))
+        shared[frozenset(other.chosen.values())] = [*names, name], other
+    return {reader.name: Reader(reader.store)} | {
+        ", ".join(names): other for names, other in shared.values()
+    }
+
+
+def _file_of(reader: Reader) -> str:
+    return NAME if reader.of_name is None else f"report-{reader.of_name}.html"
 
 
 def _templates() -> Environment:

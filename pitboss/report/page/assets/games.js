@@ -25,7 +25,7 @@ function byCondition(all, measures, width) {
       facets(measures.map((m) => m[3]), Math.max(width, 300), (name, across) => one(model, measures.find((m) => m[3] === name), across))))];
 }
 
-/** Exp5's measures in their order; 100 for those in percentage points, as in sections/held.py. */
+/** Exp5's measures in their order; 100 for those in percentage points, as in sections/comparisons.py. */
 const MEASURES = { bankruptcy: 100, stop: 100, aborted: 100, rounds: 1, betting: 1, extreme: 1, loss_chasing: 1 };
 
 /** A control has the name of the feature that it is matched to. */

@@ -22,7 +22,7 @@ CONDITION = ["model", "bet_type", "components"]
 
 def build(book: Book) -> Section | None:
     games = played(book)
-    decisions = book.tables.frame("decisions", BETS)
+    decisions = book.frame("decisions", BETS)
     if games is None or decisions is None:
         return None
     decisions = decisions[decisions["game"].isin(games["key"])]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pitboss.report.page.book import Book
 from pitboss.report.page.data import FEATURE, column, plain
+from pitboss.report.reader import where
 
 EFFECTS = [
     *FEATURE, "role", "phase", "prompt", "contrast", "outcome", "n_a", "events_a", "none_a", "n_b",
@@ -28,7 +29,7 @@ TOKENS, CONTEXTS, WORDS, EXAMPLES = 12, 6, 8, 2
 
 def arms(book: Book, ordered: pd.DataFrame, detailed: pd.DataFrame) -> dict[str, Any]:
     """The features' contrasts, column by column: of stopping for all, of all outcomes for some."""
-    effects = book.tables.frame("effects", EFFECTS)
+    effects = book.frame("effects", EFFECTS)
     if effects is None:
         return {}
     rows = effects[effects["role"] == "feature"]
@@ -87,13 +88,13 @@ def _grouped(frame: pd.DataFrame | None, by: list[str], top: int) -> dict[str, p
 
 
 def _tokens(book: Book) -> dict[str, Any]:
-    groups = _grouped(book.tables.frame("tokens"), ["matrix", "rank"], TOKENS)
+    groups = _grouped(book.frame("tokens"), ["matrix", "rank"], TOKENS)
     return {key: [[r.token, plain(r.score, 3)] for r in rows.itertuples()]
             for key, rows in groups.items()}  # fmt: skip
 
 
 def _contexts(book: Book) -> dict[str, Any]:
-    groups = _grouped(book.tables.frame("contexts"), ["rank"], CONTEXTS)
+    groups = _grouped(book.frame("contexts"), ["rank"], CONTEXTS)
     return {key: [[plain(r.activation, 3), _tail(r.before), r.token, _head(r.after), r.source]
                   for r in rows.itertuples()] for key, rows in groups.items()}  # fmt: skip
 
@@ -107,7 +108,7 @@ def _head(text: str) -> str:
 
 
 def _screening(book: Book) -> dict[str, Any]:
-    frame = book.tables.frame(
+    frame = book.frame(
         "screening", [*FEATURE, "prompt", "value_name", "value", "own", "p_stop", "shift"]
     )
     groups = _grouped(frame, ["prompt", "value_name"], 12)
@@ -118,7 +119,7 @@ def _screening(book: Book) -> dict[str, Any]:
 
 def _values(book: Book) -> dict[str, Any]:
     """Both values of the selection, and how it came to be selected."""
-    found = book.tables.frame("features")
+    found = book.frame("features")
     if found is None:
         return {}
     return {
@@ -132,12 +133,12 @@ def _values(book: Book) -> dict[str, Any]:
 
 
 def _descriptions(book: Book) -> dict[str, Any]:
-    groups = _grouped(book.tables.frame("descriptions"), [], 1)
+    groups = _grouped(book.frame("descriptions"), [], 1)
     return {key: [rows.iloc[0]["text"], rows.iloc[0]["by"]] for key, rows in groups.items()}
 
 
 def _words(book: Book) -> dict[str, Any]:
-    frame = book.tables.frame("words")
+    frame = book.frame("words")
     if frame is None:
         return {}
     own = frame[frame["scope"] != "all"]
@@ -154,12 +155,12 @@ def _words(book: Book) -> dict[str, Any]:
 
 def _examples(book: Book, wanted: set[tuple[int, int]]) -> dict[str, Any]:
     """Runs with the same noise beside each other: without a patch, safe value, risky value."""
-    if not wanted or book.tables.frame("trials", ["role", "arm"]) is None:
-        return {}
     layers, ids = ({pair[n] for pair in wanted} for n in (0, 1))
-    runs = book.tables.some("trials", RUNS, [("role", "==", "feature"), ("layer", "in", layers),
-                                             ("feature", "in", ids)])  # fmt: skip
-    base = book.tables.some("trials", RUNS, [("role", "==", "baseline")])
+    chosen = where(role="feature", layer=layers, feature=ids)
+    runs = book.reader.frame("trials", RUNS, chosen) if wanted else None
+    base = book.reader.frame("trials", RUNS, where(role="baseline"))
+    if runs is None or base is None:
+        return {}
     runs = runs[runs["phase"] == "discovery"].sort_values([*FEATURE, "scene", "prompt", "trial"])
     beside = {(run.prompt, run.noise): run for run in base.itertuples()}
     scenes: dict[tuple[int, int], dict[str, Scene]] = {}

@@ -9,7 +9,7 @@ BASE = "role == 'baseline' and phase == 'discovery'"
 
 
 def build(book: Book) -> Section | None:
-    found: dict[str, Any] | None = book.tables.document("controls.json")
+    found: dict[str, Any] | None = book.document("controls")
     if not found:
         return None
     own = found.get("own_value") or {}

@@ -3,8 +3,8 @@
 from typing import Any
 
 from pitboss.report.page.book import Book, Section
-from pitboss.report.page.data import primary
 from pitboss.report.page.numbers import shown
+from pitboss.report.tables import primary
 
 
 def build(book: Book) -> Section | None:
@@ -36,9 +36,7 @@ def build(book: Book) -> Section | None:
 
 
 def _untested(book: Book) -> list[dict[str, Any]]:
-    effects = book.tables.frame(
-        "effects", ["role", "phase", "contrast", "outcome", "status", "reason"]
-    )
+    effects = book.frame("effects", ["role", "phase", "contrast", "outcome", "status", "reason"])
     if effects is None:
         return []
     rows = primary(effects)
@@ -47,7 +45,7 @@ def _untested(book: Book) -> list[dict[str, Any]]:
 
 
 def _undecided(book: Book) -> list[dict[str, Any]]:
-    trials = book.tables.frame("trials", ["decision", "reason"])
+    trials = book.frame("trials", ["decision", "reason"])
     if trials is None:
         return []
     return _reasons(book, "trials", trials.loc[trials["decision"] == "none", "reason"],
@@ -55,7 +53,7 @@ def _undecided(book: Book) -> list[dict[str, Any]]:
 
 
 def _statistics(book: Book) -> list[dict[str, Any]]:
-    statistics = book.tables.frame("statistics", ["status", "reason"])
+    statistics = book.frame("statistics", ["status", "reason"])
     if statistics is None:
         return []
     rows = statistics.loc[statistics["status"] != "tested", "reason"]
@@ -66,7 +64,7 @@ def _aborted(book: Book) -> list[dict[str, Any]]:
     """Games without an outcome, of Exp0 and Exp1 and of those under a patch that stays."""
     made = []
     for kind in ("games", "persistent"):
-        games = book.tables.frame(kind, ["outcome", "reason"])
+        games = book.frame(kind, ["outcome", "reason"])
         if games is not None:
             reasons = games.loc[games["outcome"] == "aborted", "reason"]
             made += _reasons(book, kind, reasons, "outcome == 'aborted'")

@@ -7,7 +7,7 @@ from pitboss.report.page.sections.readers import flat
 
 
 def build(book: Book) -> Section | None:
-    declared: Any = book.tables.document("declaration.json")
+    declared: Any = book.document("declaration")
     if not declared:
         return None
     rule = [declared["counted"]] if "counted" in declared else []

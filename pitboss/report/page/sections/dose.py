@@ -6,14 +6,15 @@ from pitboss.analysis.proportions import wilson
 from pitboss.report.page.book import Book, Section
 from pitboss.report.page.data import FEATURE, plain
 from pitboss.report.page.numbers import shown
+from pitboss.report.reader import where
 
 COLUMNS = ["role", "phase", "scene", "arm", *FEATURE, "value", "decision"]
 CURVES = 12
 
 
 def build(book: Book) -> Section | None:
-    findings = book.tables.frame("findings")
-    arms = book.tables.frame("trials", ["role", "arm"])
+    findings = book.frame("findings")
+    arms = book.frame("trials", ["role", "arm"])
     if findings is None or arms is None:
         return None
     if arms.loc[arms["role"] == "feature", "arm"].nunique() < 3:
@@ -21,9 +22,9 @@ def build(book: Book) -> Section | None:
     order = ["causal", "p", *FEATURE]
     first = findings.sort_values(order, ascending=[False, True, True, True]).head(CURVES)
     names = set(first[FEATURE].itertuples(index=False, name=None))
-    runs = book.tables.some(
-        "trials", COLUMNS, [("role", "==", "feature"), ("layer", "in", {x for x, _ in names})]
-    )
+    chosen = where(role="feature", layer={x for x, _ in names})
+    runs = book.reader.frame("trials", COLUMNS, chosen)
+    assert runs is not None  # there are arms of features
     runs = runs[[pair in names for pair in zip(runs["layer"], runs["feature"], strict=True)]]
     return Section("dose", {"curves": shown(len(first))}, {"dose": curves(runs)})
 

@@ -7,8 +7,9 @@ import pandas as pd
 
 from pitboss.analysis.effects import counted
 from pitboss.report.page.book import Book, Section
-from pitboss.report.page.data import FEATURE, plain, primary
+from pitboss.report.page.data import FEATURE, plain
 from pitboss.report.page.numbers import shown
+from pitboss.report.tables import primary
 
 COLUMNS = [
     "role", "phase", *FEATURE, "prompt", "contrast", "outcome", "status", "reason", "difference",
@@ -21,8 +22,8 @@ DOTS = 1500
 
 
 def build(book: Book) -> Section | None:
-    effects = book.tables.frame("effects", COLUMNS)
-    findings = book.tables.frame("findings")
+    effects = book.frame("effects", COLUMNS)
+    findings = book.frame("findings")
     if effects is None or findings is None:
         return None
     rows = primary(effects)

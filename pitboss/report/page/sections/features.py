@@ -6,6 +6,7 @@ from pitboss.report.page.book import Book, Section
 from pitboss.report.page.data import FEATURE, column
 from pitboss.report.page.numbers import shown
 from pitboss.report.page.sections import cards
+from pitboss.report.tables import strongest_first
 
 DETAILED = 300
 """Features with everything on their card: all causal ones, then the strongest up to this number."""
@@ -15,7 +16,7 @@ TOKENS = 5
 
 
 def build(book: Book) -> Section | None:
-    findings = book.tables.frame("findings")
+    findings = book.frame("findings")
     if findings is None:
         return None
     ordered = strongest_first(findings)
@@ -36,14 +37,6 @@ def build(book: Book) -> Section | None:
     return Section("features", context, data)
 
 
-def strongest_first(findings: pd.DataFrame) -> pd.DataFrame:
-    """Causal features first, then by p, then by size."""
-    keyed = findings.assign(_p=findings["p"].fillna(2), _size=-findings["difference"].abs())
-    order = ["causal", "_p", "_size", *FEATURE]
-    ranked = keyed.sort_values(order, ascending=[False, True, True, True, True])
-    return ranked.drop(columns=["_p", "_size"]).reset_index(drop=True)
-
-
 def table(book: Book, ordered: pd.DataFrame) -> dict[str, object]:
     """One entry a feature and column; prompts are numbers into the list of their names."""
     prompts = sorted(set(ordered["prompt"].dropna()))
@@ -61,7 +54,7 @@ def table(book: Book, ordered: pd.DataFrame) -> dict[str, object]:
 
 
 def _ranks(book: Book, ordered: pd.DataFrame) -> list[object] | None:
-    ranking = book.tables.frame("ranking", [*FEATURE, "rank"])
+    ranking = book.frame("ranking", [*FEATURE, "rank"])
     if ranking is None:
         return None
     ranks = ordered[FEATURE].merge(ranking, on=FEATURE, how="left")["rank"]
@@ -70,7 +63,7 @@ def _ranks(book: Book, ordered: pd.DataFrame) -> list[object] | None:
 
 def _tokens(book: Book, ordered: pd.DataFrame) -> list[str] | None:
     """The first few promoted tokens of each feature, which the search looks into as well."""
-    tokens = book.tables.frame("tokens", [*FEATURE, "rank", "token"])
+    tokens = book.frame("tokens", [*FEATURE, "rank", "token"])
     if tokens is None:
         return None
     first = tokens[tokens["rank"] <= TOKENS].sort_values([*FEATURE, "rank"])

@@ -34,7 +34,7 @@ def build(book: Book) -> Section | None:
 
 def played(book: Book) -> pd.DataFrame | None:
     """The games of Exp0, or None where the study has none."""
-    found = book.tables.frame("games", COLUMNS)
+    found = book.frame("games", COLUMNS)
     if found is None:
         return None
     games = found[found["experiment"] == "games"]

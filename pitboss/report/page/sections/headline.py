@@ -4,10 +4,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pitboss.analysis.effects import PRIMARY
 from pitboss.analysis.proportions import clopper_pearson
 from pitboss.report.page.book import Book, Section
-from pitboss.report.page.data import FEATURE, PRIMARY, primary
+from pitboss.report.page.data import FEATURE
 from pitboss.report.page.numbers import Ledger, interval, percent
+from pitboss.report.tables import primary
 
 STOP = f"contrast == '{PRIMARY}' and outcome == 'stop' and phase == 'discovery'"
 COUNTS = "significant and (unreadable_arm.isna() or p_worst <= the features' largest p)"
@@ -15,15 +17,15 @@ COLUMNS = ["role", "phase", *FEATURE, "prompt", "contrast", "outcome", "status",
 
 
 def build(book: Book) -> Section | None:
-    effects = book.tables.frame("effects", COLUMNS)
-    findings = book.tables.frame("findings")
+    effects = book.frame("effects", COLUMNS)
+    findings = book.frame("findings")
     if effects is None or findings is None:
         return Section("headline", {"tested": None})
     put = book.ledger.put
     rows = primary(effects)
     rows = rows[(rows["role"] == "feature") & (rows["status"] == "tested")]
     tested, causal = len(rows[FEATURE].drop_duplicates()), int(findings["causal"].sum())
-    controls: dict[str, Any] = book.tables.document("controls.json") or {}
+    controls: dict[str, Any] = book.document("controls") or {}
     context = {
         "none": causal == 0,
         "tested": put("tested", tested, "effects.parquet",
@@ -132,7 +134,7 @@ def _planted(book: Book) -> list[dict[str, Any]]:
 
 
 def _runs(book: Book) -> dict[str, Markup] | None:
-    decisions = book.tables.frame("trials", ["decision"])
+    decisions = book.frame("trials", ["decision"])
     if decisions is None:
         return None
     none = int((decisions["decision"] == "none").sum())

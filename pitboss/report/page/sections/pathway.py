@@ -12,23 +12,22 @@ ATTRIBUTED = 2000
 
 
 def build(book: Book) -> Section | None:
-    tables = book.tables
     data: dict[str, Any] = {}
     context: dict[str, Any] = {}
-    if (curve := tables.frame("pathway_curve")) is not None:
+    if (curve := book.frame("pathway_curve")) is not None:
         data["curve"] = _curve(curve)
         last = curve[curve["before_end"] == 0].groupby("outcome")["decisions"].max()
         context["games"] = {str(name): shown(int(count)) for name, count in last.items()}
-    if (decodable := tables.frame("decodability")) is not None:
+    if (decodable := book.frame("decodability")) is not None:
         keep = ["layer", "grouping", "inputs", "auc", "low", "high"]
         data["decodability"] = columns(decodable.dropna(subset=["auc"])[keep])
         first = decodable.iloc[0]
         context["decodable"] = {n: shown(int(first[n])) for n in ("n_stop", "n_bet", "folds")}
-    if (lens := tables.frame("lens")) is not None:
+    if (lens := book.frame("lens")) is not None:
         data["lens"] = columns(lens[["layer", "decision", "n", "margin", "margin_low",
                                      "margin_high"]])  # fmt: skip
         context["lens"] = True
-    if (attribution := tables.frame("attribution")) is not None:
+    if (attribution := book.frame("attribution")) is not None:
         known = attribution.dropna(subset=["attribution", "patched"])
         data["attribution"] = _attribution(known.head(ATTRIBUTED))
         context["attributed"] = shown(len(known))

@@ -37,7 +37,7 @@ def _row(book: Book, name: str, kind: str, step: Mapping[str, Any]) -> dict[str,
         "new": _new(step.get("new_texts") or {}),
         "seconds": seconds(step["wall_seconds"] or step["lane_seconds"] or None),
         "speed": shown(step["rows_per_second"]) if step["rows_per_second"] else "–",
-        "devices": ", ".join(book.tables.devices(kind)),
+        "devices": ", ".join(book.devices(kind)),
     }
 
 

@@ -7,10 +7,10 @@ from pitboss.report.page.numbers import interval, percent, shown
 
 
 def build(book: Book) -> Section | None:
-    ladder = book.tables.document("ladder.json")
+    ladder = book.document("ladder")
     steps = ladder.get("steps", []) if isinstance(ladder, dict) else ladder
-    readers = book.tables.document("readers.json")
-    original = book.tables.document("original.json") or {}
+    readers = book.document("readers")
+    original = book.document("original") or {}
     if not (ladder or readers or original):
         return None
     context = {

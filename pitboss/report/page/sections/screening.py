@@ -15,7 +15,7 @@ QUANTILES = (1, 25, 50, 75, 99)
 
 
 def build(book: Book) -> Section | None:
-    ranking = book.tables.frame("ranking")
+    ranking = book.frame("ranking")
     if ranking is None:
         return None
     by = "contrast" if ranking["contrast"].notna().any() else "shift"

@@ -5,10 +5,10 @@ from pitboss.report.page.sections.readers import flat
 
 
 def build(book: Book) -> Section | None:
-    rest = {k: v for k, v in book.manifest.items() if k != "versions"}
+    rest = {k: v for k, v in book.reader.settings.items() if k != "versions"}
     context = {
         "rows": flat(rest),
-        "versions": flat(book.manifest.get("versions", {})),
+        "versions": flat(book.reader.settings.get("versions", {})),
         "fingerprint": book.summary.get("fingerprint"),
     }
     return Section("settings", context)

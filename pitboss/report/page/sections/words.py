@@ -10,7 +10,7 @@ TOP = 12
 
 
 def build(book: Book) -> Section | None:
-    words = book.tables.frame("words")
+    words = book.frame("words")
     if words is None:
         return None
     pooled = words[words["scope"] == "all"]

@@ -1,0 +1,1 @@
+"""Exp0: slot machine games."""

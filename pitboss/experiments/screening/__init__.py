@@ -1,0 +1,1 @@
+"""Exp2's question, computed from the first token's logits."""

@@ -1,0 +1,1 @@
+"""Which SAE features differ between bankrupt and stopped games; the bank of those selected."""

@@ -1,0 +1,1 @@
+"""Exp3: tokens, words and contexts of the features found causal."""

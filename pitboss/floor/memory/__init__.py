@@ -1,0 +1,1 @@
+"""Memory of GPUs that are shared: surveys, thresholds, history, and the guard of a running job."""

@@ -1,0 +1,1 @@
+"""Where a study's experiments may run: footprints, durations, options, and a person's decision."""
