@@ -75,8 +75,11 @@ def migrated_database(request: pytest.FixtureRequest) -> Path:
 
 
 def make_house(folder: Path, database: Path) -> House:
-    """An empty house in a temporary folder, with the tables of its database already made."""
-    place = House(ROOT, folder / "home", folder / "results")
+    """An empty house in a temporary folder, with the tables of its database already made.
+
+    People's folders have spaces in their names, so these have.
+    """
+    place = House(ROOT, folder / "a home", folder / "its results")
     place.prepare()
     shutil.copy(database, place.prefect_home / DATABASE)
     return place

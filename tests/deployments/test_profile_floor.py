@@ -57,7 +57,7 @@ def test_as_an_ordinary_user() -> None:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[House]:
-    made = House(ROOT, tmp_path / "home", tmp_path / "results")
+    made = House(ROOT, tmp_path / "a home", tmp_path / "its results")
     before = os.umask(0o077)  # as `make up` sets it
     yield made
     os.umask(before)

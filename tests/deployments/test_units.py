@@ -25,10 +25,14 @@ UNIT_FILES = {
 }
 
 
+def made_house(folder: Path) -> House:
+    return House(ROOT, folder / "a home", folder / "its results")
+
+
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Units of a house in a temporary folder; its databases' own folders are not made."""
-    place = House(ROOT, tmp_path / "home", tmp_path / "results")
+    place = made_house(tmp_path)
     monkeypatch.setattr(units, "refuse_root", lambda: None)
     monkeypatch.setattr(units.postgres_here, "prepare", lambda *_: ["/bin/sleep", "1"])
     monkeypatch.setattr(units.redis_here, "prepare", lambda *_: ["/bin/sleep", "2"])
@@ -58,11 +62,13 @@ def test_workers_are_replaced_without_their_runs(written: Path) -> None:
 
 
 def test_secrets_are_in_private_files_and_not_in_units(written: Path) -> None:
-    kept = keep_secrets(House(ROOT, written / "home", written / "results"))
+    kept = keep_secrets(made_house(written))
     password, key = kept["PREFECT_API_AUTH_STRING"], kept["PREFECT_SERVER_ENCRYPTION_KEY"]
     for path in (written / "units").iterdir():
         assert password not in path.read_text() and key not in path.read_text()
-    server, client = (written / "home" / "systemd" / name for name in ("server.env", "client.env"))
+    server, client = (
+        made_house(written).home / "systemd" / name for name in ("server.env", "client.env")
+    )
     assert (server.stat().st_mode & 0o777, client.stat().st_mode & 0o777) == (0o600, 0o600)
     assert key in server.read_text() and password in client.read_text()
     assert key not in client.read_text() and "DATABASE_CONNECTION_URL" not in client.read_text()
@@ -73,7 +79,7 @@ def test_secrets_are_in_private_files_and_not_in_units(written: Path) -> None:
 
 def test_units_written_again_keep_the_port(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PITBOSS_PORT", "5001")
-    units.write(House(ROOT, written / "home", written / "results"), written / "units")
+    units.write(made_house(written), written / "units")
     server = service(written, "pitboss-server.service")
     assert server["ExecStart"].endswith("-m deployments.server")
     assert 'PREFECT_SERVER_API_PORT="4999"' in Path(server["EnvironmentFile"]).read_text()
