@@ -11,7 +11,7 @@ from prefect.utilities.callables import parameter_schema
 from deployments.automations import ensure_automations
 from deployments.floor import Pool
 from deployments.pools import ensure_pools
-from flows.patching import patching
+from flows.experiments import patching
 
 ELSEWHERE = "https://elsewhere.example/picture.png"
 OFFERS = ("Upgrade", "Join the", "V2 UI", "Ready to scale")
