@@ -66,7 +66,7 @@ def test_no_page_asks_another_machine(browser: Any, address: str) -> None:
         f"runs/flow-run/{run.id}": run.name,
         "deployments": "looked-at",
         f"deployments/deployment/{deployment}": "looked-at",
-        f"deployments/deployment/{deployment}/run": "With which share of the chunks",
+        f"deployments/deployment/{deployment}/run": "With which share of the units",
         "work-pools": "One run at a time on GPU 0.",
         "work-pools/work-pool/gpu-0": "gpu-0",
         "artifacts": "looked-at",
