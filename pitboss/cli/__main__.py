@@ -2,7 +2,7 @@
 
 import sys
 
-from pitboss.cli.main import main
+from pitboss.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -128,7 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "kind", nargs="?", help="a table; all, as docs/schema.md has them, if left out"
     )
-    asked = command("compare", "Two studies: settings, counts, findings.", commands.compare)
+    asked = command(
+        "compare",
+        "Two studies: settings, and rows and findings of the first experiment of each kind.",
+        commands.compare,
+    )
     asked.add_argument("a", metavar="STUDY_A")
     asked.add_argument("b", metavar="STUDY_B")
     floor.add_commands(below, shared)

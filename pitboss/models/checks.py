@@ -18,6 +18,9 @@ from pitboss.errors import BadInput
 from pitboss.models.hooks import block_outputs, final_norm
 from pitboss.models.loading import LoadedModel
 
+CHECKED_PROMPTS = 8
+"""Prompts of a study, at most, on which each SAE must reconstruct its layer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:

@@ -193,7 +193,7 @@ class Reader:
             chosen[self._kind(one)] = one
             waiting += reads.get(one, ())
         for _ in self.experiments:  # each time, what reads those that were added the last time
-            for other in reads:
+            for other in (each for each in self.experiments if each in reads):
                 fits = reads[other] <= set(chosen.values())
                 if fits and models[other] & models.get(name, set()):
                     chosen.setdefault(self._kind(other), other)

@@ -124,7 +124,11 @@ def import_statistics(
         data = path.read_bytes()
         entries = json.loads(data)
     except FileNotFoundError as error:
-        raise BadInput("The file does not exist.", where=where) from error
+        raise BadInput(
+            "The table of imported features does not exist.",
+            where=where,
+            next="Put it there, or correct the selection's imported.path.",
+        ) from error
     except ValueError as error:
         raise BadInput(f"The file is not JSON: {error}", where=where) from error
     frame = _frame(entries, where)

@@ -13,6 +13,9 @@ from pitboss.models.catalogue import MODELS
 
 NAME_PATTERN = "^[a-z0-9][a-z0-9-]*$"
 
+MAX_UNEXPLAINED = 0.5
+"""Largest fraction of its layer's variance that an SAE may miss, where a study says nothing."""
+
 
 class Section(BaseModel):
     """A part of a study: unknown keys and silent conversions (``"20"``, ``true``) are refused."""

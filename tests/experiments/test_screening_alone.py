@@ -1,5 +1,6 @@
 """A screening without a selection: every feature off and at its most, in scenes and states."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -142,6 +143,36 @@ def test_what_is_asked_for_is_in_the_keys_and_chunks_stay_of_a_size(
     units = screening_of(plan_of(shipped(), alone.store)).chunks
     assert [len(unit.payload.features) for unit in units] == [100, 100, 56] * 4
     assert sum(unit.rows or 0 for unit in units) == 4 * 256 * 26 * 2
+
+
+@pytest.mark.parametrize(
+    ("sae", "limit", "says"),
+    [
+        ("pitboss/lab-gemma-scope", None, r"layer 1 leaves \d\.\d+ of the variance.*limit 0\.500"),
+        ("pitboss/lab-llama-scope", 1e-4, r"reconstruction 1"),
+        ("off by one", 2.0, "a neighbouring layer only .*is the layer off by one"),
+    ],
+)
+def test_an_sae_that_does_not_fit_is_not_screened(
+    context: ModelContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sae: str,
+    limit: float | None,
+    says: str,
+) -> None:
+    settings = shipped(layers=[1], max_unexplained=limit).model_dump(mode="json")
+    if sae == "off by one":
+        monkeypatch.setattr(
+            "pitboss.experiments.screening.shifts.load_sae",
+            lambda release, layer, *rest: replace(load_sae(release, layer + 1, *rest), layer=layer),
+        )
+    else:
+        settings["models"]["llama"]["sae"] = sae
+    plan = plan_of(study := parse_study(settings), open_store(study, tmp_path))
+    with pytest.raises(BadInput, match=says):
+        screen(plan, on(context, plan))
+    assert plan.store.refs("screening") == []
 
 
 @pytest.mark.parametrize(

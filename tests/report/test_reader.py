@@ -1,6 +1,7 @@
 """A study with two patchings: each is seen with what belongs to it, the first one by default."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,16 @@ def test_the_first_of_each_kind_is_seen_and_another_one_with_what_belongs_to_it(
         s.of("nobody")
     with pytest.raises(Incomplete, match="no words: its experiment words makes it"):
         s.words  # noqa: B018
+
+
+def test_of_several_that_read_it_the_first_in_the_study_file_is_seen(tmp_path: Path) -> None:
+    base = made.settings()["experiments"]
+    study = made.study_of("order", **{"a-patching": base["patching"]})
+    plan = plan_of(study, open_store(study, tmp_path))
+    for name in ("features", "a-patching", "patching"):
+        leave(plan, name, "llama", {})
+    assert Reader(plan.store, "features").chosen["patching"] == "patching"
+    assert Reader(plan.store, "a-patching").chosen["patching"] == "a-patching"
 
 
 def test_names_of_files_are_those_that_experiments_write(plan: Plan) -> None:

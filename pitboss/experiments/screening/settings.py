@@ -73,6 +73,11 @@ class ScreeningSettings(ExperimentSettings):
     """Least probability, without a patch, that the first token is one of the choices; a prompt
     below it is refused."""
 
+    max_unexplained: Annotated[float, Field(gt=0, le=2)] | None = None
+    """Largest fraction of the residual stream's variance in these prompts that an SAE may miss;
+    one that misses more is refused, and so is one that fits a neighbouring layer better. Empty
+    means 0.5 without a selection; with one, its own setting holds."""
+
     mass: bool | None = None
     """Compute this probability for every patch too, which takes the whole unembedding; without it,
     probabilities are among the choices alone. Empty means yes for selected features, no for all."""
@@ -90,7 +95,8 @@ class ScreeningSettings(ExperimentSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "ScreeningSettings":
-        own = [name for name in ("model", "layers", "gate") if getattr(self, name) is not None]
+        names = ("model", "layers", "gate", "max_unexplained")
+        own = [name for name in names if getattr(self, name) is not None]
         if self.selection is not None and own:
             raise ValueError(f"the selection has its own {', '.join(own)}; leave them out")
         if self.selection is None and (self.model is None or self.layers is None):

@@ -1,5 +1,6 @@
 """One chunk of a screening on the device: what each value of each feature does to each prompt."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +17,14 @@ from pitboss.experiments.screening.chunks import Chunk
 from pitboss.experiments.screening.settings import OF_GROUPS
 from pitboss.games.prompts import Prompt
 from pitboss.games.scenes import scene
+from pitboss.models.checks import (
+    CHECKED_PROMPTS,
+    check_reconstruction,
+    require,
+)
 from pitboss.saes.loading import load_sae
 from pitboss.saes.streaming import SaeStream
+from pitboss.studies.fields import MAX_UNEXPLAINED
 
 if TYPE_CHECKING:
     from pitboss.experiments.screening.experiment import Screening
@@ -27,10 +34,13 @@ def screen_chunk(context: ModelContext, screening: "Screening", chunk: Chunk) ->
     """Compute all decisions of one chunk.
 
     Raises:
-        BadInput: A prompt's first token does not make the decision.
+        BadInput: A prompt's first token does not make the decision, or an SAE that no selection has
+            checked does not reconstruct its layer.
         Incomplete: The statistics that give the features their values are missing.
     """
     here = _resident(context, screening)
+    if screening.selection is None:
+        _require_fit(context, here, chunk)
     dec, own = _vectors(here, chunk)
     values = _values(here, chunk, screening.values, own)
     found = here.screen.run(chunk.layer, dec, values[None] - own[:, None])
@@ -52,6 +62,8 @@ class _Resident(NamedTuple):
     saes: SaeStream
     means: dict[int, NDArray[np.float32]]
     """Layer -> float32 [groups named, features]; empty where no group is or a bank has them."""
+    fitting: set[int]
+    """Layers whose SAE was found to reconstruct them."""
 
 
 _KEPT = "screening"
@@ -78,8 +90,20 @@ def _resident(context: ModelContext, screening: "Screening") -> _Resident:
     stream = SaeStream(lambda layer: load_sae(release, layer, gate, loaded.device))
     of, groups = screening.means_of, [name for name in screening.values if name in OF_GROUPS]
     means = {} if of is None or not settings.every_feature else of.means(groups)
-    context.kept[_KEPT] = made = _Resident(screening, screen, prompts, stream, means)
+    context.kept[_KEPT] = made = _Resident(screening, screen, prompts, stream, means, set())
     return made
+
+
+def _require_fit(context: ModelContext, here: _Resident, chunk: Chunk) -> None:
+    """The SAE reconstructs this layer in the screened prompts, and no layer beside it better."""
+    if chunk.layer in here.fitting:
+        return
+    limit = here.screening.settings.max_unexplained or MAX_UNEXPLAINED
+    texts = [prompt.text for prompt in here.prompts]
+    some = texts[:: math.ceil(len(texts) / CHECKED_PROMPTS)]
+    sae = here.saes.get(chunk.layer, chunk.following)
+    require(check_reconstruction(context.loaded, [sae], some, limit))
+    here.fitting.add(chunk.layer)
 
 
 @torch.inference_mode()

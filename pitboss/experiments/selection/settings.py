@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pitboss.studies.experiment import Counted, ExperimentSettings, Name, Problem, Reads
 from pitboss.studies.fields import (
+    MAX_UNEXPLAINED,
     Alias,
     Count,
     FeatureIds,
@@ -118,7 +119,7 @@ class SelectionSettings(ExperimentSettings):
     """Features taken in besides the selected ones: none, the planted ones of the lab SAEs, or ids
     per layer."""
 
-    max_unexplained: Annotated[float, Field(gt=0, le=2)] = 0.5
+    max_unexplained: Annotated[float, Field(gt=0, le=2)] = MAX_UNEXPLAINED
     """Largest share of the residual stream's variance that an SAE may leave unexplained on the
     games' prompts; a layer above it, or one that fits a neighbouring layer better, is refused."""
 
