@@ -1,26 +1,40 @@
 """The lanes of a floor, and the settings its processes get."""
 
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from deployments.floor import FLOOR_FILE, pools, read_floor_file
+from deployments import prefect_yaml
+from deployments.floor import pools, read_floor_file, this_floor
 from deployments.settings import FIRST_PORT, HOST, House, choose_port, process_env
 from deployments.worker import assert_locked, locked_version
 from pitboss.errors import BadInput
+from tests.deployments import floors
 
 
 def test_without_a_gpu_there_are_two_cpu_lanes() -> None:
-    control, *lanes = pools(read_floor_file(FLOOR_FILE), {})
+    control, *lanes = floors.floor()
     assert (control.name, [lane.name for lane in lanes]) == ("control", ["gpu-0", "gpu-1"])
     for lane in lanes:
         assert lane.limit == 1
         assert lane.env == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
-def test_each_gpu_is_a_lane_that_sees_only_itself() -> None:
-    _, *lanes = pools(read_floor_file(FLOOR_FILE), {0: "H100", 3: "H100"})
+@pytest.mark.parametrize("gpus", [1, 8])
+def test_each_gpu_is_a_lane_and_has_every_deployment(gpus: int) -> None:
+    floor = floors.floor(gpus)
+    lanes = {f"gpu-{index}" for index in range(gpus)}
+    assert {pool.name for pool in floor} == {"control"} | lanes
+    document = prefect_yaml.check(prefect_yaml.FILE, floor, {"PITBOSS_ROOT": "/some where"})
+    used = Counter(entry["work_pool"]["name"] for entry in document["deployments"])
+    assert used.keys() == {"control"} | lanes
+    assert len({used[lane] for lane in lanes}) == 1
+
+
+def test_a_lane_sees_only_its_gpu() -> None:
+    _, *lanes = pools(floors.FILE, {0: "H100", 3: "H100"})
     assert [lane.name for lane in lanes] == ["gpu-0", "gpu-3"]
     assert lanes[1].env["CUDA_VISIBLE_DEVICES"] == "3"
     assert lanes[1].env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
@@ -28,11 +42,17 @@ def test_each_gpu_is_a_lane_that_sees_only_itself() -> None:
 
 def test_a_floor_can_name_its_gpus(tmp_path: Path) -> None:
     path = tmp_path / "floor.toml"
-    path.write_text(FLOOR_FILE.read_text().replace("# devices = [0, 1, 3]", "devices = [1]"))
+    path.write_text(
+        "[control]\nlimit = 4\n[gpu]\ndevices = [1]\nthreads = 4\n[cpu]\nlanes = 2\nthreads = 1\n"
+    )
     floor = read_floor_file(path)
     assert [pool.name for pool in pools(floor, {0: "a", 1: "b"})] == ["control", "gpu-1"]
     with pytest.raises(BadInput, match=r"names GPUs \[1\]"):
         pools(floor, {0: "a"})
+
+
+def test_the_floor_file_of_this_machine_can_be_read() -> None:
+    assert this_floor()[0].name == "control"
 
 
 @pytest.mark.parametrize("text", ["[control]\nlimit = 0", "[controll]\nlimit = 1", "limit ="])
