@@ -86,9 +86,14 @@ def test_up_twice_then_down(
     assert wait_until(lambda: api.flow_run(run_id)["state_type"] == "RUNNING", seconds=60)
     assert [p for p in all_carrying(first.token) if is_flow_run(p)]
 
+    up_module.let_go(place, again, api, floor[:1])
+    assert api.workers_online(lane) == 0 and not again.alive("worker", lane)
+    assert api.workers_online("control") == 1
+    assert api.flow_run(run_id)["state_type"] == "RUNNING"
+
     said = " ".join(down(place))
     assert (
-        "2 workers" in said
+        "1 workers" in said
         and "the reconciler" in said
         and "flow runs" in said
         and "the server" in said
