@@ -1,4 +1,4 @@
-"""The lanes of the floor: one for each GPU, or two CPU lanes on a machine without one."""
+"""The work pools of the floor: one for each GPU, or two on the CPU of a machine without one."""
 
 import tomllib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pitboss.errors import BadInput
 
 FLOOR_FILE = Path(__file__).with_name("floor.toml")
 CONTROL = "control"
-LANE = "gpu-"
+GPU_POOLS = "gpu-"
 
 
 class _Section(BaseModel):
@@ -27,7 +27,7 @@ class GpuSection(_Section):
 
 
 class CpuSection(_Section):
-    lanes: int = Field(ge=1)
+    pools: int = Field(ge=1)
     threads: int = Field(ge=1)
 
 
@@ -91,7 +91,7 @@ def gpus_present() -> dict[int, str]:
 
 
 def pools(floor: FloorFile, present: dict[int, str]) -> list[Pool]:
-    """The control pool, then one lane for each GPU or, where there is none, the CPU lanes.
+    """The control pool, then one for each GPU or, where there is none, those of the CPU.
 
     Raises:
         BadInput: The floor file names a GPU that this machine does not have.
@@ -110,13 +110,13 @@ def pools(floor: FloorFile, present: dict[int, str]) -> list[Pool]:
             next="Name GPUs that exist, or remove the entry to take all of them.",
         )
     if wanted:
-        return [control, *(_gpu_lane(index, present[index], floor.gpu.threads) for index in wanted)]
-    return [control, *(_cpu_lane(index, floor.cpu.threads) for index in range(floor.cpu.lanes))]
+        return [control, *(_gpu_pool(index, present[index], floor.gpu.threads) for index in wanted)]
+    return [control, *(_cpu_pool(index, floor.cpu.threads) for index in range(floor.cpu.pools))]
 
 
-def _gpu_lane(index: int, name: str, threads: int) -> Pool:
+def _gpu_pool(index: int, name: str, threads: int) -> Pool:
     return Pool(
-        f"{LANE}{index}",
+        f"{GPU_POOLS}{index}",
         1,
         f"One run at a time on GPU {index}, {name}.",
         {
@@ -127,9 +127,9 @@ def _gpu_lane(index: int, name: str, threads: int) -> Pool:
     )
 
 
-def _cpu_lane(index: int, threads: int) -> Pool:
+def _cpu_pool(index: int, threads: int) -> Pool:
     return Pool(
-        f"{LANE}{index}",
+        f"{GPU_POOLS}{index}",
         1,
         f"One run at a time on the CPU with {threads} thread{'s' if threads > 1 else ''}: "
         "this machine has no GPU.",

@@ -22,7 +22,7 @@ HEARTBEAT_SECONDS = "60"
 
 
 def job_template(pool: Pool) -> dict[str, Any]:
-    """Prefect's own process template with the lane's environment as default."""
+    """Prefect's own process template with the pool's environment as default."""
     template = copy.deepcopy(ProcessWorker.get_default_base_job_template())
     variables = template["variables"]["properties"]
     variables["stream_output"]["default"] = STREAM_OUTPUT

@@ -1,7 +1,7 @@
-"""prefect.yaml read strictly, and written out once for each lane.
+"""prefect.yaml read strictly, and written out once for each work pool.
 
 Prefect ignores unknown keys in its file, so a typo such as `concurency_limit` deploys without a
-word. Here every key must be known. An entry whose pool is `{{ $PITBOSS_LANE }}` stands for one
+word. Here every key must be known. An entry whose pool is `{{ $PITBOSS_ON }}` stands for one
 deployment on each GPU's pool, and one that names `{{ $PITBOSS_FLOW }}` for one of each kind of
 experiment: the number of GPUs appears in one place only, the floor, and so do the experiments.
 """
@@ -26,7 +26,7 @@ from pitboss.errors import BadInput, PitbossError
 from pitboss.experiments.registry import settings_types
 
 FILE = ROOT / "prefect.yaml"
-LANE, FLOW, ABOUT = "PITBOSS_LANE", "PITBOSS_FLOW", "PITBOSS_ABOUT"
+ON, FLOW, ABOUT = "PITBOSS_ON", "PITBOSS_FLOW", "PITBOSS_ABOUT"
 PLACEHOLDER = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")
 
 
@@ -78,7 +78,7 @@ class PrefectYaml(_Strict):
 
 
 def read(
-    lanes: Sequence[str], env: Mapping[str, str], path: Path = FILE
+    pools: Sequence[str], env: Mapping[str, str], path: Path = FILE
 ) -> tuple[PrefectYaml, dict[str, Any]]:
     """The file written out and checked, and the mapping that it is then.
 
@@ -87,7 +87,7 @@ def read(
             unknown, missing or impossible entry.
     """
     try:
-        written = expand(yaml.safe_load(path.read_text()), lanes, env)
+        written = expand(yaml.safe_load(path.read_text()), pools, env)
         return PrefectYaml.model_validate(written), written
     except FileNotFoundError:
         raise BadInput("prefect.yaml is missing.", where=str(path)) from None
@@ -122,7 +122,7 @@ def load_flow(entrypoint: str) -> Any:
     return found
 
 
-def expand(raw: dict[str, Any], lanes: Sequence[str], env: Mapping[str, str]) -> dict[str, Any]:
+def expand(raw: dict[str, Any], pools: Sequence[str], env: Mapping[str, str]) -> dict[str, Any]:
     """The mapping with every `{{ $NAME }}` replaced; entries for pools and experiments written out.
 
     Prefect itself drops a placeholder whose variable is unset, without an error.
@@ -134,21 +134,21 @@ def expand(raw: dict[str, Any], lanes: Sequence[str], env: Mapping[str, str]) ->
     entries = document.pop("deployments", [])
     written: dict[str, Any] = _replace(document, env)
     written["deployments"] = [
-        _replace(entry, {**env, **extra}) for entry in entries for extra in _variants(entry, lanes)
+        _replace(entry, {**env, **extra}) for entry in entries for extra in _variants(entry, pools)
     ]
     return written
 
 
-def _variants(entry: Any, lanes: Sequence[str]) -> list[dict[str, str]]:
+def _variants(entry: Any, pools: Sequence[str]) -> list[dict[str, str]]:
     """What an entry's placeholders stand for, one mapping a deployment."""
     used = set(PLACEHOLDER.findall(str(entry)))
-    on_lanes = [{LANE: lane} for lane in lanes] if LANE in used else [{}]
+    on_pools = [{ON: pool} for pool in pools] if ON in used else [{}]
     of_flows = [
         {FLOW: settings.flow, ABOUT: cleandoc(settings.__doc__ or "").split("\n\n")[0]}
         for settings in settings_types().values()
     ]
     flows = of_flows if FLOW in used else [{}]
-    return [{**flow, **lane} for flow, lane in product(flows, on_lanes)]
+    return [{**flow, **on} for flow, on in product(flows, on_pools)]
 
 
 def _replace(value: Any, env: Mapping[str, str]) -> Any:

@@ -2,7 +2,7 @@
 
 A worker that is stopped, or a machine that goes down, leaves runs "Running", "Pending" or
 "Cancelling" for ever, and their places in the work pool taken. Whether a run lives is known to the
-kernel alone: it holds its lane's lock. A run whose lock has been free for longer than the grace is
+kernel alone: it holds its pool's lock. A run whose lock has been free for longer than the grace is
 
 * set to Crashed and then scheduled again, so that the next worker goes on from its last part; or
 * set to Cancelled, if that was asked for.
@@ -44,7 +44,7 @@ from deployments.settings import house
 from pitboss.errors import BadInput, PitbossError
 from pitboss.experiments.registry import settings_types
 from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
-from tasks.lane import lock_name
+from tasks.worker import lock_name
 
 GRACE_SECONDS = 60.0
 # A run is Pending while its process starts and imports, which takes long on a busy machine.
@@ -140,7 +140,7 @@ class Reconciler:
             gone: State[Any] = Cancelled(message="Its process had ended before it could say so.")
             self._client.set_flow_run_state(run.id, gone, force=True)
             return f"{run.name}: {was}, its process is gone; now Cancelled"
-        dead: State[Any] = Crashed(message=f"It was {was} without a living process on its lane.")
+        dead: State[Any] = Crashed(message=f"It was {was} without a living process on its pool.")
         self._client.set_flow_run_state(run.id, dead, force=True)
         if max(now.run_count, self._resumed[run.id]) >= MAX_RUNS:
             return f"{run.name}: {was}, its process is gone, for the {MAX_RUNS}th time; now Crashed"
@@ -151,7 +151,7 @@ class Reconciler:
 
 
 def look_again(reconciler: Reconciler) -> list[str]:
-    """One look of many, at the lanes that the floor has now and at those that it had before.
+    """One look of many, at the pools that the floor has now and at those that it had before.
 
     A floor file that cannot be read and a server that does not answer are only said: there will be
     another look.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from deployments.api import Api
 from deployments.environment import PASSWORD, keep_secrets, secrets_file
-from deployments.floor import LANE, Pool, this_floor
+from deployments.floor import GPU_POOLS, Pool, this_floor
 from deployments.processes import TOKEN, Role, Started, start, stop, tail, wait_until
 from deployments.profiles import FLOOR, LAPTOP, NAMES, check_name, environments
 from deployments.profiles.services import start_services
@@ -125,7 +125,7 @@ def let_go(place: House, state: Up, api: Api, floor: Sequence[Pool]) -> None:
     state.processes = [s for s in state.processes if s not in gone]
     write_state(place, state)
     for name in api.pools():
-        if name.startswith(LANE) and name not in kept and api.forget_workers(name):
+        if name.startswith(GPU_POOLS) and name not in kept and api.forget_workers(name):
             report("worker", f"none for {name}, which the floor has no more")
 
 

@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.logging import get_run_logger
 
 from flows.parts import Part
-from tasks.lane import LEFT
+from tasks.worker import LEFT
 
 EVERY_SECONDS = 2.0
 # A part whose process dies is started again so often; what it had finished is not repeated.

@@ -16,7 +16,7 @@ from flows.dag import run_in_order
 from flows.parameters import named
 from flows.parts import Part
 from pitboss.errors import BadInput, PitbossError
-from tasks.lane import CONTROL
+from tasks.worker import CONTROL
 
 ONLINE = "ONLINE"
 

@@ -44,7 +44,7 @@ def run_name() -> str:
 
 
 def named(flow: str, parameters: Mapping[str, Any], pool: str) -> str:
-    """`patching demo llama L0-3 1/2 on gpu-0`: flow, study, model, layers, share and lane."""
+    """`patching demo llama L0-3 1/2 on gpu-0`: flow, study, model, layers, share and pool."""
     path = str(parameters.get("study", ""))
     words = [flow, os.path.splitext(os.path.basename(path))[0]]
     words += _about(flow, path, parameters.get("experiment"), parameters.get("model"))

@@ -11,10 +11,10 @@ from pitboss.experiments.runtime.plan import Plan
 from pitboss.experiments.runtime.unit import Unit
 from pitboss.floor.locks.claims import Queue
 from tasks.artifacts import Progress
-from tasks.lane import asked, left
 from tasks.model import DoesNotFit, left_to_others
 from tasks.parts import task_of
 from tasks.policies import is_out_of_memory, unless_stored
+from tasks.worker import asked, left
 
 
 def share(

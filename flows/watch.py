@@ -17,9 +17,9 @@ from pitboss.floor.memory.history import remember
 from tasks.floor import floor_folder, look, show_floor
 from tasks.policies import FLOW
 from tasks.pools import (
-    Lane,
+    GpuPool,
     announce_headroom,
-    lanes,
+    gpu_pools,
     read_standings,
     why_no_automation,
     write_standings,
@@ -60,49 +60,49 @@ def watch(
     limits = read_limits(folder, [gpu.index for gpu in found.gpus], otherwise=usual)
     standings = read_standings(folder)
     with get_client(sync_client=True) as client:
-        seen = lanes(client, found)
+        seen = gpu_pools(client, found)
         moved = {}
-        for lane in seen:
-            before = standings.get(lane.pool, Standing.OPEN)
-            moved[lane.pool] = taken = step(
-                before, room=lane.room, paused=lane.paused, limits=limits[lane.gpu]
+        for pool in seen:
+            before = standings.get(pool.name, Standing.OPEN)
+            moved[pool.name] = taken = step(
+                before, room=pool.room, paused=pool.paused, limits=limits[pool.gpu]
             )
-            standings[lane.pool] = taken.standing
+            standings[pool.name] = taken.standing
             if taken.event:
-                announce_headroom(lane, taken, limits[lane.gpu])
+                announce_headroom(pool, taken, limits[pool.gpu])
         write_standings(folder, standings)  # first of all what was asked for, should we die now
         seen = settle(client, seen, moved)
-    for lane in seen:
-        if moved[lane.pool].automatic:
+    for pool in seen:
+        if moved[pool.name].automatic:
             after = step(
-                standings[lane.pool], room=lane.room, paused=lane.paused, limits=limits[lane.gpu]
+                standings[pool.name], room=pool.room, paused=pool.paused, limits=limits[pool.gpu]
             ).standing
-            standings[lane.pool] = after
+            standings[pool.name] = after
     write_standings(folder, standings)
     show_floor(found, seen, standings, folder / HISTORY, limits)
 
 
-def settle(client: SyncPrefectClient, seen: list[Lane], moved: dict[str, Step]) -> list[Lane]:
+def settle(client: SyncPrefectClient, seen: list[GpuPool], moved: dict[str, Step]) -> list[GpuPool]:
     """Wait until the automations have done what was asked of them, or give up until next time."""
     waiting = {
-        lane.pool: taken.standing is Standing.PAUSING
-        for lane in seen
-        if (taken := moved[lane.pool]).automatic
+        pool.name: taken.standing is Standing.PAUSING
+        for pool in seen
+        if (taken := moved[pool.name]).automatic
     }
     end = time.monotonic() + SETTLE_SECONDS
-    now = {lane.pool: lane.paused for lane in seen}
+    now = {pool.name: pool.paused for pool in seen}
     while waiting and time.monotonic() < end:
         time.sleep(0.5)
-        for pool, paused in list(waiting.items()):
-            now[pool] = client.read_work_pool(pool).is_paused
-            if now[pool] == paused:
-                get_run_logger().info("%s is %s", pool, "paused" if paused else "open again")
-                del waiting[pool]
-    for pool, paused in waiting.items():
+        for name, paused in list(waiting.items()):
+            now[name] = client.read_work_pool(name).is_paused
+            if now[name] == paused:
+                get_run_logger().info("%s is %s", name, "paused" if paused else "open again")
+                del waiting[name]
+    for name, paused in waiting.items():
         get_run_logger().warning(
             "%s is not %s: %s It is said again at the next look.",
-            pool,
+            name,
             "paused" if paused else "open again",
             why_no_automation(client, LOW if paused else RESTORED),
         )
-    return [replace(lane, paused=now[lane.pool]) for lane in seen]
+    return [replace(pool, paused=now[pool.name]) for pool in seen]

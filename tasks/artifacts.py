@@ -22,7 +22,7 @@ from pitboss.formats import duration
 from pitboss.report.canvas import markdown_image
 from pitboss.report.tables import artifact_rows
 from pitboss.store import Store
-from tasks.lane import pool_name
+from tasks.worker import pool_name
 
 # The UI and the database stay quick below this; larger things are files, named in the text.
 MAX_BYTES = 100_000
@@ -158,8 +158,8 @@ class Progress:
     @never_fails
     def _send(self, note: str) -> None:
         percent = 100.0 if not self._total else min(100.0, 100.0 * self._done / self._total)
-        lane = f"{pool_name()}: " if pool_name() else ""
-        text = f"{lane}{self._description}: {self._done} of {self._total}"
+        pool = f"{pool_name()}: " if pool_name() else ""
+        text = f"{pool}{self._description}: {self._done} of {self._total}"
         text = ". ".join(piece for piece in (text, self.speed, note) if piece)
         self._id = send_progress(self._id, self._key, percent, text)
 

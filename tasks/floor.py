@@ -32,7 +32,7 @@ from pitboss.report.floor import room_picture
 from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import never_fails, show_markdown
-from tasks.pools import Lane
+from tasks.pools import GpuPool
 from tasks.study import inside, open_results
 
 FLOORS = "studies/floors/"
@@ -123,7 +123,7 @@ def approved(study: Study) -> Study:
 
 def show_floor(
     survey: Survey,
-    seen: Sequence[Lane],
+    seen: Sequence[GpuPool],
     standings: Mapping[str, Standing],
     history: Path,
     limits: Mapping[int, Limits],
@@ -133,7 +133,7 @@ def show_floor(
     Args:
         limits: By GPU.
     """
-    state = {lane.gpu: _state(lane, standings.get(lane.pool, Standing.OPEN)) for lane in seen}
+    state = {pool.gpu: _state(pool, standings.get(pool.name, Standing.OPEN)) for pool in seen}
     more = {
         gpu: {
             "pool": state.get(gpu, "none"),
@@ -164,8 +164,8 @@ def _limits_shown(limits: Mapping[int, Limits], pools: Container[int]) -> list[i
     return [size for its in of for size in (its.low, its.restored)] if len(of) == 1 else []
 
 
-def _state(lane: Lane, standing: Standing) -> str:
-    if not lane.paused:
+def _state(pool: GpuPool, standing: Standing) -> str:
+    if not pool.paused:
         short = {
             Standing.OPERATORS: "open, room short",
             Standing.PAUSING: "**open, although its room is short**",

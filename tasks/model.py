@@ -17,7 +17,8 @@ from pitboss.experiments.runtime.unit import Unit
 from pitboss.floor.memory.fitted import Fitted
 from pitboss.floor.memory.watcher import while_parked
 from pitboss.studies.model import Study
-from tasks.lane import (
+from tasks.policies import STEP, is_device_lost, is_out_of_memory
+from tasks.worker import (
     GivenUp,
     end_process,
     give_up_if_asked,
@@ -25,7 +26,6 @@ from tasks.lane import (
     pool_name,
     state_folder,
 )
-from tasks.policies import STEP, is_device_lost, is_out_of_memory
 
 
 class DoesNotFit(PitbossError):

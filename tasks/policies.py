@@ -19,8 +19,8 @@ from prefect.states import State
 
 from pitboss.errors import OutOfMemory
 from pitboss.store import Store
-from tasks.lane import GivenUp, end_if_asked
 from tasks.records import refuse_unless_json
+from tasks.worker import GivenUp, end_if_asked
 
 # Thirteen halvings bring 8,192 slots, the most that a study may ask for, down to one.
 RETRIES = 13
@@ -193,7 +193,7 @@ def unless_stored(part: Task[[Any, Any], dict[str, Any]], plan: Any, unit: Unit)
     Raises:
         Abort: The run was cancelled and no worker stopped it, so it ends between two parts, or in
             one that waits for memory.
-        GivenUp: It waited for memory, and its lane was asked to leave.
+        GivenUp: It waited for memory, and was asked to leave.
         BadInput: Prefect's stored reference names another serializer than JSON.
     """
     end_if_asked()

@@ -19,7 +19,7 @@ STANDINGS = "watch.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class GpuPool:
     """A GPU and the work pool that runs on it.
 
     Attributes:
@@ -27,13 +27,13 @@ class Lane:
     """
 
     gpu: int
-    pool: str
-    pool_id: UUID
+    name: str
+    id: UUID
     paused: bool
     room: int
 
 
-def lanes(client: SyncPrefectClient, survey: Survey) -> list[Lane]:
+def gpu_pools(client: SyncPrefectClient, survey: Survey) -> list[GpuPool]:
     """The GPUs of a survey that have a pool on this server."""
     found = []
     for gpu in survey.gpus:
@@ -41,31 +41,31 @@ def lanes(client: SyncPrefectClient, survey: Survey) -> list[Lane]:
             pool = client.read_work_pool(pool_of(gpu.index))
         except ObjectNotFound:
             continue  # not one of the GPUs that floor.toml names
-        found.append(Lane(gpu.index, pool.name, pool.id, pool.is_paused, survey.room(gpu)))
+        found.append(GpuPool(gpu.index, pool.name, pool.id, pool.is_paused, survey.room(gpu)))
     return found
 
 
-def announce_headroom(lane: Lane, taken: Step, limits: Limits) -> None:
+def announce_headroom(pool: GpuPool, taken: Step, limits: Limits) -> None:
     """Emit the event about a pool's GPU; automations and notifications follow it."""
     assert taken.event is not None
     emit_event(
         event=taken.event,
         resource={
-            "prefect.resource.id": f"prefect.work-pool.{lane.pool_id}",
-            "prefect.resource.name": lane.pool,
-            "pitboss.gpu": str(lane.gpu),
+            "prefect.resource.id": f"prefect.work-pool.{pool.id}",
+            "prefect.resource.name": pool.name,
+            "pitboss.gpu": str(pool.gpu),
             AUTOMATIC: "yes" if taken.automatic else "no",
         },
         payload={
-            "room_gb": round(lane.room / 1e9, 1),
+            "room_gb": round(pool.room / 1e9, 1),
             "low_gb": round(limits.low / 1e9, 1),
             "restored_gb": round(limits.restored / 1e9, 1),
         },
     )
     print(
-        f"{taken.event}: others leave {gb(lane.room)} on GPU {lane.gpu} "
+        f"{taken.event}: others leave {gb(pool.room)} on GPU {pool.gpu} "
         f"(limits {gb(limits.low)} and {gb(limits.restored)})"
-        + ("" if taken.automatic else f"; {lane.pool} stays as a person left it")
+        + ("" if taken.automatic else f"; {pool.name} stays as a person left it")
     )
 
 

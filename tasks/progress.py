@@ -1,4 +1,4 @@
-"""How far a whole study is, on its campaign's page: every experiment, every lane, the time left."""
+"""How far a study is, on its campaign's page: every experiment, every worker, the time left."""
 
 import time
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def status_markdown(status: Status) -> str:
         }
         for step in status.steps
     ]
-    lanes = [
+    workers = [
         {
             "worker": worker.worker,
             "at": worker.experiment,
@@ -72,7 +72,7 @@ def status_markdown(status: Status) -> str:
         for worker in status.workers
     ]
     head = f"Study {status.study}: {status.state}, {status.share:.0%}. {left}".strip()
-    tables = [markdown_table(rows) for rows in (steps, lanes) if rows]
+    tables = [markdown_table(rows) for rows in (steps, workers) if rows]
     return "\n\n".join([head, *tables, f"Folder: `{status.path}`"])
 
 

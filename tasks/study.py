@@ -15,8 +15,8 @@ from pitboss.folders import results_folder
 from pitboss.store import Store
 from pitboss.studies.model import Study
 from tasks.artifacts import show_markdown
-from tasks.lane import hold_lane
 from tasks.policies import STEP
+from tasks.worker import hold_pool
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,7 +100,7 @@ def begin(path: str, *, again: bool = False) -> Plan:
         Busy: Another living process is at work on this pool.
         Mismatch: The results folder was made with other settings.
     """
-    hold_lane()
+    hold_pool()
     plan = open_plan(read_study(path))
     check_and_announce(plan, again=again)
     return plan

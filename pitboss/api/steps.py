@@ -25,7 +25,7 @@ class Step:
         parts_expected: Parts there are to be; None while an earlier experiment decides.
         rows: Finished rows.
         rows_expected: Rows there are to be; None where the work itself decides.
-        rate: Rows a second of wall time over the newest parts, all lanes together; None untimed.
+        rate: Rows a second of wall time over the newest parts, all workers together; None untimed.
         left: Seconds of work left at that rate; None when it cannot be told.
         note: Why nothing can be said yet; empty otherwise.
     """

@@ -42,7 +42,7 @@ def results_view(results: Results) -> RenderableType:
 
 @view.register
 def status_view(status: Status) -> RenderableType:
-    """Steps, lanes and what is wrong."""
+    """Steps, workers and what is wrong."""
     head = Text.assemble(
         (status.study, "bold"),
         "  ",

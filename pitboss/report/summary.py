@@ -67,11 +67,11 @@ def summarize(
 
     Returns:
         {"study", "complete", "problems": [sentences], "shortfalls": [sentences], "experiments":
-        {experiment: {"parts", "rows", "rows_per_second", "lane_seconds", "wall_seconds",
-        "valid_responses", "steps": {kind: ...}}}, "warnings": [sentences], **extra}. lane_seconds
+        {experiment: {"parts", "rows", "rows_per_second", "worker_seconds", "wall_seconds",
+        "valid_responses", "steps": {kind: ...}}}, "warnings": [sentences], **extra}. worker_seconds
         adds up the parts' facts "seconds"; wall_seconds is from the first "started" to the last
         "finished" (epoch seconds) and null without them; rows_per_second divides the rows by it,
-        or by lane_seconds. A step with responses says of each arm how many are "new_texts".
+        or by worker_seconds. A step with responses says of each arm how many are "new_texts".
     """
     problems = list(waiting)
     shortfalls: list[str] = []
@@ -132,7 +132,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "valid responses": _part(step["valid_responses"], "valid"),
             "cut off": _part(step["valid_responses"], "cut_off"),
             "new texts": _share(step["new_texts"]),
-            "wall": duration(found["wall_seconds"] or found["lane_seconds"]),
+            "wall": duration(found["wall_seconds"] or found["worker_seconds"]),
             "rows/s": step["rows_per_second"],
         }
         for experiment, found in summary["experiments"].items()
@@ -208,12 +208,12 @@ def _value_counts(table: pa.Table, column: str) -> dict[str, int]:
 
 
 def _times(records: list[Record], rows: int) -> dict[str, Any]:
-    lane = sum(float(record.facts.get("seconds", 0.0)) for record in records)
+    worked = sum(float(record.facts.get("seconds", 0.0)) for record in records)
     timed = [r.facts for r in records if "started" in r.facts and "finished" in r.facts]
     wall = max(f["finished"] for f in timed) - min(f["started"] for f in timed) if timed else None
-    base = wall or lane
+    base = wall or worked
     return {
-        "lane_seconds": round(lane, 3),
+        "worker_seconds": round(worked, 3),
         "wall_seconds": None if wall is None else round(wall, 3),
         "rows_per_second": round(rows / base, 3) if base else None,
     }

@@ -2,7 +2,7 @@
 
 A feature id and an activation mean nothing without the space they live in. The original study lost
 1,600 GPU hours to ids of raw hidden dimensions used as SAE features, so a table without a
-declaration, or with one that differs from the lane it is meant for, is refused by field.
+declaration, or with one that differs from the space it is meant for, is refused by field.
 """
 
 import hashlib
@@ -58,16 +58,16 @@ class FeatureSpace:
             )
         return cls(**{name: given[name] for name in names})
 
-    def require(self, lane: "FeatureSpace", where: str) -> None:
-        """Raises Mismatch naming the first field in which this space is not the lane's."""
+    def require(self, own: "FeatureSpace", where: str) -> None:
+        """Raises Mismatch naming the first field in which this space is not the study's own."""
         for field in fields(self):
-            here, asked = getattr(self, field.name), getattr(lane, field.name)
+            here, asked = getattr(self, field.name), getattr(own, field.name)
             if here != asked:
                 raise Mismatch(
                     "The statistics belong to another feature space: "
                     f"{field.name}: {here!r} here, {asked!r} asked.",
                     where=where,
-                    next="Use statistics of the lane's own space, or a lane of theirs.",
+                    next="Use statistics of the study's own feature space, or a study of theirs.",
                 )
 
 
@@ -77,7 +77,7 @@ class ImportedStatistics:
 
     Attributes:
         frame: Columns layer, feature, d, p, log_p, safe, risky; one row a feature.
-        space: The declared space, equal to the lane's.
+        space: The declared space, equal to the study's own.
         doubts: Doubtful entries, reported and kept.
         sha256: Hash of the file.
     """
@@ -102,24 +102,24 @@ def import_statistics(
     path: Path,
     *,
     declared: Mapping[str, Any],
-    lane: FeatureSpace,
+    own: FeatureSpace,
     thresholds: Mapping[int, float | NDArray[np.floating[Any]]] | None = None,
 ) -> ImportedStatistics:
-    """Reads a JSON list of feature statistics after comparing its declared space with the lane's.
+    """Reads a JSON list of feature statistics after comparing its declared space with `own`.
 
     Args:
         path: List of {layer, feature_id, p_value, cohens_d, bankrupt_mean, safe_mean, ...}.
         declared: What the study file says of the table; each field of `FeatureSpace`.
-        lane: The space of the model and SAE that will use the features.
+        own: The space of the model and SAE that will use the features.
         thresholds: layer -> gate threshold, to tell means that no token can have.
 
     Raises:
         BadInput: The file or the declaration is missing, damaged or incomplete.
-        Mismatch: The declared space is not the lane's, or ids lie outside it.
+        Mismatch: The declared space is not `own`, or ids lie outside it.
     """
     where = str(path)
     space = FeatureSpace.declared(declared, where)
-    space.require(lane, where)
+    space.require(own, where)
     try:
         data = path.read_bytes()
         entries = json.loads(data)

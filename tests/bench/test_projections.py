@@ -16,16 +16,17 @@ from bench.responses import (
     spread,
 )
 from bench.settings import Settings
+from pitboss.experiments.patching.workload import patched_runs
+from pitboss.experiments.registry import load_study, plan_of
 from pitboss.games.prompts import render
 from pitboss.models.loading import LoadedModel
-from pitboss.studies.loading import load_study
-from pitboss.studies.workload import patching_runs
+from tests.experiments.banks import patching_of
 
 
 def test_the_experiment_has_as_many_runs_as_the_plans_study_says() -> None:
     assert exp2.total_runs() == 9_300 * 2 * 2 * 20 + 2 * 20 == 744_040
-    plan = load_study("studies/plan.yaml")
-    assert patching_runs(plan, 9_300)[0] == exp2.total_runs()
+    plan = plan_of(load_study("studies/plan.yaml"), None)
+    assert patched_runs(patching_of(plan), 9_300) == exp2.total_runs()
 
 
 def test_minutes_are_runs_over_rate() -> None:

@@ -129,8 +129,8 @@ def test_the_form_of_a_patching_run_explains_its_parameters(
 def test_a_paused_pool_and_the_watch_are_shown(
     prefect_api: Any, client: SyncPrefectClient, page: Any, tmp_path: Path
 ) -> None:
-    lanes = [Pool(f"gpu-{n}", 1, f"One run at a time on GPU {n}.", {}) for n in range(8)]
-    ensure_pools(client, lanes)
+    pools = [Pool(f"gpu-{n}", 1, f"One run at a time on GPU {n}.", {}) for n in range(8)]
+    ensure_pools(client, pools)
     ensure_automations(client)
     floor = yaml.safe_load((tmp_path / FLOOR).read_text())
     now = datetime.now(UTC)

@@ -11,7 +11,7 @@ from prefect.utilities.callables import parameter_schema
 from deployments.automations import ensure_automations
 from deployments.floor import Pool
 from deployments.pools import ensure_pools
-from flows.patching import patching
+from flows.experiments import patching
 
 ELSEWHERE = "https://elsewhere.example/picture.png"
 OFFERS = ("Upgrade", "Join the", "V2 UI", "Ready to scale")
@@ -66,7 +66,7 @@ def test_no_page_asks_another_machine(browser: Any, address: str) -> None:
         f"runs/flow-run/{run.id}": run.name,
         "deployments": "looked-at",
         f"deployments/deployment/{deployment}": "looked-at",
-        f"deployments/deployment/{deployment}/run": "With which share of the chunks",
+        f"deployments/deployment/{deployment}/run": "With which share of the units",
         "work-pools": "One run at a time on GPU 0.",
         "work-pools/work-pool/gpu-0": "gpu-0",
         "artifacts": "looked-at",

@@ -1,7 +1,7 @@
 """`python -m tests.deployments.floor_campaign`: two whole campaigns on a floor of its own, by hand.
 
 PostgreSQL, Redis, passwords, real workers. Each campaign is asked for, answered and started through
-the gate. In the second one a lane's pool is paused in the middle of patching and resumed later.
+the gate. In the second one a worker's pool is paused in the middle of patching and resumed later.
 Every Parquet file of both must be the same, byte for byte. It takes some ten minutes on two cores.
 As root, it goes on as an ordinary user of a namespace of its own.
 """
@@ -121,16 +121,16 @@ def campaigns(place: House) -> int:
         shutil.move(here.study, place.results / "undisturbed")
 
         second = here.approve()
-        wait("two chunks are done and the lane is at work", lambda: here.chunks() >= 3 and [
+        wait("two chunks are done and the worker is at work", lambda: here.chunks() >= 3 and [
             run for run in here.parts(second) if run.state.is_running()
         ])  # fmt: skip
         here.pause(True)
         wait("its run has left", lambda: [r for r in here.parts(second) if r.state_name == "Left"])
         left = here.chunks()
-        wait("the other lane goes on alone", lambda: here.chunks() > left)
+        wait("the other worker goes on alone", lambda: here.chunks() > left)
         assert not here.ended(second)
         here.pause(False)
-        wait("the lane has joined again", lambda: [
+        wait("the worker has joined again", lambda: [
             run for run in here.parts(second)[1:] if run.state.is_running()
         ])  # fmt: skip
         here.end(second)

@@ -3,7 +3,7 @@
 from deployments.floor import FloorFile, Pool, pools
 
 FILE = FloorFile.model_validate(
-    {"control": {"limit": 4}, "gpu": {"threads": 4}, "cpu": {"lanes": 2, "threads": 1}}
+    {"control": {"limit": 4}, "gpu": {"threads": 4}, "cpu": {"pools": 2, "threads": 1}}
 )
 
 

@@ -1,4 +1,4 @@
-"""The lanes of a floor, and the settings its processes get."""
+"""The pools of a floor, and the settings its processes get."""
 
 import socket
 from collections import Counter
@@ -14,36 +14,36 @@ from pitboss.errors import BadInput
 from tests.deployments import floors
 
 
-def test_without_a_gpu_there_are_two_cpu_lanes() -> None:
-    control, *lanes = floors.floor()
-    assert (control.name, [lane.name for lane in lanes]) == ("control", ["gpu-0", "gpu-1"])
-    for lane in lanes:
-        assert lane.limit == 1
-        assert lane.env == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+def test_without_a_gpu_there_are_two_cpu_pools() -> None:
+    control, *workers = floors.floor()
+    assert (control.name, [pool.name for pool in workers]) == ("control", ["gpu-0", "gpu-1"])
+    for pool in workers:
+        assert pool.limit == 1
+        assert pool.env == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.parametrize("gpus", [1, 8])
-def test_each_gpu_is_a_lane_and_has_every_deployment(gpus: int) -> None:
+def test_each_gpu_is_a_pool_and_has_every_deployment(gpus: int) -> None:
     floor = floors.floor(gpus)
-    lanes = {f"gpu-{index}" for index in range(gpus)}
-    assert {pool.name for pool in floor} == {"control"} | lanes
+    names = {f"gpu-{index}" for index in range(gpus)}
+    assert {pool.name for pool in floor} == {"control"} | names
     document = prefect_yaml.check(prefect_yaml.FILE, floor, {"PITBOSS_ROOT": "/some where"})
     used = Counter(entry["work_pool"]["name"] for entry in document["deployments"])
-    assert used.keys() == {"control"} | lanes
-    assert len({used[lane] for lane in lanes}) == 1
+    assert used.keys() == {"control"} | names
+    assert len({used[name] for name in names}) == 1
 
 
-def test_a_lane_sees_only_its_gpu() -> None:
-    _, *lanes = pools(floors.FILE, {0: "H100", 3: "H100"})
-    assert [lane.name for lane in lanes] == ["gpu-0", "gpu-3"]
-    assert lanes[1].env["CUDA_VISIBLE_DEVICES"] == "3"
-    assert lanes[1].env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+def test_each_gpu_is_a_pool_that_sees_only_itself() -> None:
+    _, *workers = pools(floors.FILE, {0: "H100", 3: "H100"})
+    assert [pool.name for pool in workers] == ["gpu-0", "gpu-3"]
+    assert workers[1].env["CUDA_VISIBLE_DEVICES"] == "3"
+    assert workers[1].env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_a_floor_can_name_its_gpus(tmp_path: Path) -> None:
     path = tmp_path / "floor.toml"
     path.write_text(
-        "[control]\nlimit = 4\n[gpu]\ndevices = [1]\nthreads = 4\n[cpu]\nlanes = 2\nthreads = 1\n"
+        "[control]\nlimit = 4\n[gpu]\ndevices = [1]\nthreads = 4\n[cpu]\npools = 2\nthreads = 1\n"
     )
     floor = read_floor_file(path)
     assert [pool.name for pool in pools(floor, {0: "a", 1: "b"})] == ["control", "gpu-1"]

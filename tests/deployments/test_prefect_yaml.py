@@ -34,7 +34,7 @@ def change(tmp_path: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
 def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
     document = prefect_yaml.check(prefect_yaml.FILE, floor, ENV)
     prefect_yaml.check_flows(document)
-    lanes = {"gpu-0", "gpu-1"}
+    floor_pools = {"gpu-0", "gpu-1"}
     flows = {settings.flow for settings in settings_types().values()}
     assert flows >= {"games", "features", "pathway", "screening", "patching", "words"}
     assert prefect_yaml.names(document) == {
@@ -42,7 +42,7 @@ def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
         "approve/approve",
         "report/report",
         "watch/watch",
-        *(f"{flow}/{lane}" for flow in flows for lane in lanes),
+        *(f"{flow}/{pool}" for flow in flows for pool in floor_pools),
     }
     (step,) = document["pull"]
     assert step["prefect.deployments.steps.set_working_directory"] == {"directory": "/somewhere"}

@@ -18,10 +18,11 @@ from deployments.floor import Pool
 from deployments.reconcile import HOLDING, MAX_RUNS, PENDING_FACTOR, Reconciler, look_again
 from deployments.settings import ROOT
 from pitboss.errors import BadInput
+from pitboss.experiments.registry import settings_types
 from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
-from tasks.lane import CONTROL, lock_name
+from tasks.worker import CONTROL, lock_name
 
-LANE = "reconciled"
+POOL = "reconciled"
 
 
 @flow(name="patching")
@@ -41,13 +42,13 @@ def client(prefect_api: object) -> Iterator[SyncPrefectClient]:
 
 
 def start(client: SyncPrefectClient, state: State, of: object = stands_for_patching) -> UUID:
-    """A run of a lane in some state."""
+    """A run of a pool in some state."""
     with suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=LANE, type="process"))
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     deployment = client.create_deployment(
         flow_id=client.create_flow(of),  # type: ignore[arg-type]
-        name=LANE,
-        work_pool_name=LANE,
+        name=POOL,
+        work_pool_name=POOL,
     )
     run = client.create_flow_run_from_deployment(deployment)
     client.set_flow_run_state(run.id, Running(), force=True)
@@ -60,7 +61,7 @@ def state(client: SyncPrefectClient, run: UUID) -> str:
 
 
 def at_once(client: SyncPrefectClient, folder: Path, grace: float = 0) -> Reconciler:
-    return Reconciler(client, folder, [LANE], grace=grace, once=True)
+    return Reconciler(client, folder, [POOL], grace=grace, once=True)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +88,11 @@ def test_a_run_without_a_process_is_settled(
 
 
 @pytest.mark.parametrize("was", [Running(), Cancelling()], ids=lambda value: value.name)
-def test_a_run_that_lives_is_left_alone_and_another_of_its_lane_is_not(
+def test_a_run_that_lives_is_left_alone_and_another_of_its_pool_is_not(
     client: SyncPrefectClient, tmp_path: Path, was: State
 ) -> None:
     living, dead = start(client, was), start(client, Cancelling())
-    with KernelLock(lock_path(tmp_path, LANE)) as lock:
+    with KernelLock(lock_path(tmp_path, POOL)) as lock:
         lock.release()
         lock.acquire(str(living))
         assert len(at_once(client, tmp_path).look()) == 1
@@ -110,8 +111,8 @@ def test_a_jumping_clock_ends_no_run_at_the_first_look(
     client: SyncPrefectClient, tmp_path: Path
 ) -> None:
     run, now = start(client, Running()), [0.0]
-    jumped = Reconciler(client, tmp_path, [LANE], grace=-3600, clock=lambda: now[0])
-    patient = Reconciler(client, tmp_path, [LANE], grace=3600, clock=lambda: now[0])
+    jumped = Reconciler(client, tmp_path, [POOL], grace=-3600, clock=lambda: now[0])
+    patient = Reconciler(client, tmp_path, [POOL], grace=3600, clock=lambda: now[0])
     assert jumped.look() == []  # old by the server's time, but seen dead once only
     for moment in (0, 30, 3599):
         now[0] = moment
@@ -122,13 +123,13 @@ def test_a_jumping_clock_ends_no_run_at_the_first_look(
     client.delete_flow_run(run)
 
 
-def test_lanes_that_the_floor_gets_later_are_looked_at_and_those_it_had_still_are(
+def test_pools_that_the_floor_gets_later_are_looked_at_and_those_it_had_still_are(
     client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(client, Cancelling())
     reconciler = Reconciler(client, tmp_path, ["another"], grace=0, once=True)
     assert look_again(reconciler) == []
-    monkeypatch.setattr(reconcile, "this_floor", lambda: [Pool(LANE, 1, "Later.", {})])
+    monkeypatch.setattr(reconcile, "this_floor", lambda: [Pool(POOL, 1, "Later.", {})])
     assert len(look_again(reconciler)) == 1
     assert state(client, run) == "Cancelled"
 
@@ -145,7 +146,7 @@ def test_a_process_that_takes_its_time_to_start_is_waited_for(
     client: SyncPrefectClient, tmp_path: Path
 ) -> None:
     run, now = start(client, Pending()), [0.0]
-    reconciler = Reconciler(client, tmp_path, [LANE], grace=60, clock=lambda: now[0])
+    reconciler = Reconciler(client, tmp_path, [POOL], grace=60, clock=lambda: now[0])
     for moment in (0, 30, 61, 100):
         now[0] = moment
         assert reconciler.look() == []
@@ -176,6 +177,7 @@ def test_flows_that_hold_no_lock_are_none_of_its_business(
 
 
 def test_every_flow_that_begins_a_study_is_known_to_hold_a_lock() -> None:
+    """Flows of a kind of experiment begin in `perform`, which their factory calls."""
     begins = set()
     for path in (ROOT / "flows").glob("*.py"):
         calls = [
@@ -183,7 +185,8 @@ def test_every_flow_that_begins_a_study_is_known_to_hold_a_lock() -> None:
         ]
         if any(isinstance(call.func, ast.Name) and call.func.id == "begin" for call in calls):
             begins.add(path.stem)
-    assert begins == set(HOLDING)
+    assert begins == {"campaign", "perform"}
+    assert set(HOLDING) == {"campaign", *(kind.flow for kind in settings_types().values())}
 
 
 def test_a_campaign_has_a_lock_of_its_own_because_several_run_at_once(tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ def test_up_twice_then_down(
 ) -> None:
     monkeypatch.setenv("PITBOSS_PORT", str(choose_port({})))
     floor = this_floor()[:2]
-    lane = floor[1].name
+    pool = floor[1].name
     first = up_module.up(place, floor)
     api = Api(first.port)
     assert api.healthy()
-    assert api.workers_online(lane) == api.workers_online("control") == 1
+    assert api.workers_online(pool) == api.workers_online("control") == 1
     assert (place.home.stat().st_mode & 0o777, place.storage.stat().st_mode & 0o777) == (
         0o700,
         0o700,
@@ -82,12 +82,12 @@ def test_up_twice_then_down(
 
     assert first.alive("reconciler", "reconciler")
 
-    run_id = start_sleeper(place, first, lane)
+    run_id = start_sleeper(place, first, pool)
     assert wait_until(lambda: api.flow_run(run_id)["state_type"] == "RUNNING", seconds=60)
     assert [p for p in all_carrying(first.token) if is_flow_run(p)]
 
     up_module.let_go(place, again, api, floor[:1])
-    assert api.workers_online(lane) == 0 and not again.alive("worker", lane)
+    assert api.workers_online(pool) == 0 and not again.alive("worker", pool)
     assert api.workers_online("control") == 1
     assert api.flow_run(run_id)["state_type"] == "RUNNING"
 
@@ -125,9 +125,9 @@ def last_state(place: House, run_id: str) -> str:
     return str(state)
 
 
-def start_sleeper(place: House, state: Up, lane: str) -> str:
+def start_sleeper(place: House, state: Up, pool: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", CREATE_RUN, lane],
+        [sys.executable, "-c", CREATE_RUN, pool],
         env=process_env(place, state.port),
         cwd=place.root,
         capture_output=True,

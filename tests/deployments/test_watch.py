@@ -35,7 +35,7 @@ def client(
     monkeypatch.setattr(study_tasks, "ROOT", tmp_path)
     with get_client(sync_client=True) as made:
         ensure_automations(made)
-        ensure_pools(made, [Pool(POOL, 1, "A lane.", {})])
+        ensure_pools(made, [Pool(POOL, 1, "A pool.", {})])
         pause(made, False)
         yield made
 

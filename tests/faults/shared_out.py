@@ -10,7 +10,7 @@ from typing import Any
 from prefect import State, flow, runtime
 
 from pitboss.floor.locks.claims import Queue
-from tasks.lane import asked, hold_lane, left
+from tasks.worker import asked, hold_pool, left
 from tests.floor.claimed import samples
 from tests.store.samples import commit, store
 
@@ -18,7 +18,7 @@ from tests.store.samples import commit, store
 @flow(name="patching")
 def patching(folder: str, units: int, seconds: float) -> State[Any] | None:
     """Finish so many units of the store in a folder."""
-    hold_lane()
+    hold_pool()
     here = store(Path(folder))
     queue = Queue(here, samples(units), run=str(runtime.flow_run.id), stop=asked.to_leave)
     while claim := queue.take():

@@ -24,7 +24,7 @@ from deployments.pools import job_template
 from deployments.processes import FLOW_RUN, all_carrying, start, stop, wait_until
 from deployments.reconcile import Reconciler
 from deployments.settings import ROOT
-from tasks.lane import LEFT
+from tasks.worker import LEFT
 from tests.conftest import Server
 from tests.faults.shared_out import patching
 from tests.floor.claimed import files, samples
@@ -176,7 +176,7 @@ def test_a_cancelled_orphan_stops_itself_within_seconds(matrix: Matrix) -> None:
     row, began = matrix.rows["orphan-cancelled"], time.monotonic()
     ended = matrix.wait(row, "Cancelled")
     assert time.monotonic() - began < 30
-    assert "left to other lanes: the run was set to Cancelling" in (ended.state.message or "")  # type: ignore[union-attr]
+    assert "left to other workers: the run was set to Cancelling" in (ended.state.message or "")  # type: ignore[union-attr]
     assert wait_until(lambda: matrix.process(row) is None, seconds=20)
 
 

@@ -122,7 +122,7 @@ FLOW = (
 
 
 def start_flow(
-    server: Server, folder: Path, lane: int = 0, lanes: int = 1
+    server: Server, folder: Path, shard: int = 0, shards: int = 1
 ) -> subprocess.Popen[bytes]:
     """The flow as a worker runs it: a process of its own that talks to the server."""
     env = server.env | {
@@ -133,7 +133,7 @@ def start_flow(
     }
     log = (folder / "flow.log").open("ab")
     return subprocess.Popen(
-        [sys.executable, "-c", FLOW.format(lane, lanes)],
+        [sys.executable, "-c", FLOW.format(shard, shards)],
         env=env,
         cwd=ROOT,
         stdout=log,
@@ -220,11 +220,11 @@ def claimed_by(store: Store, pid: int) -> bool:
     return pid in [holder.pid for holder in held if holder]
 
 
-def test_two_lanes_share_the_chunks_and_one_takes_over_what_the_other_leaves_when_killed(
+def test_two_workers_share_the_chunks_and_one_takes_over_what_the_other_leaves_when_killed(
     undisturbed: Store, prefect_api: Server, tmp_path: Path
 ) -> None:
     store = prepare(tmp_path).store
-    first, second = (start_flow(prefect_api, tmp_path, lane, 2) for lane in range(2))
+    first, second = (start_flow(prefect_api, tmp_path, shard, 2) for shard in range(2))
     deadline = time.monotonic() + 300
     while not (claimed_by(store, first.pid) or claimed_by(store, second.pid)):
         assert time.monotonic() < deadline, log_of(tmp_path)

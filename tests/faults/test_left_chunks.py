@@ -1,4 +1,4 @@
-"""Chunks that do not fit on a lane: it tries each once, leaves them to others, and says so."""
+"""Chunks that do not fit here: a worker tries each once, leaves them to others, and says so."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ from tasks.model import DoesNotFit, carry_out_here
 from tests.faults.patched import STUDY, prepare
 
 
-def test_a_lane_goes_on_with_other_chunks_and_fails_only_at_its_end(
+def test_a_worker_goes_on_with_other_chunks_and_fails_only_at_its_end(
     prefect_api: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(tmp_path / "results")

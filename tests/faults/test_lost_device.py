@@ -10,11 +10,11 @@ import torch
 
 from deployments.settings import ROOT
 from pitboss.errors import OutOfMemory
-from tasks.lane import EXIT_DEVICE_LOST
 from tasks.policies import is_device_lost, is_out_of_memory
+from tasks.worker import EXIT_DEVICE_LOST
 from tests.faults.patched import STUDY, prepare
 
-# A chunk whose device is lost in the middle, in a process that calls itself a lane.
+# A chunk whose device is lost in the middle, in a process that a pool's worker started.
 LOST = """
 import sys
 from pathlib import Path
@@ -46,7 +46,7 @@ def lose(folder: Path, pool: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_a_lanes_process_ends_at_once(tmp_path: Path) -> None:
+def test_a_workers_process_ends_at_once(tmp_path: Path) -> None:
     done = lose(tmp_path, "gpu-0")
     assert done.returncode == EXIT_DEVICE_LOST, done.stderr[-2000:]
     assert "cannot use its device any more" in done.stderr and "illegal memory" in done.stderr

@@ -23,7 +23,7 @@ from tests.faults import shared_out
 def say(*_):
     print(runtime.flow_run.id, flush=True)
 
-shared_out.hold_lane = say
+shared_out.hold_pool = say
 shared_out.patching(sys.argv[1], int(sys.argv[2]), 0.1)
 """
 
@@ -35,7 +35,7 @@ def test_a_run_works_on_and_reports_its_end_when_the_server_is_back(
     with Proxy(prefect_api.state.port) as proxy:
         env = os.environ | prefect_api.env
         env |= {"PREFECT_API_URL": api_url(proxy.port), "PYTHONPATH": str(ROOT)}
-        env |= {"PITBOSS_POOL": "some-lane", "PITBOSS_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+        env |= {"PITBOSS_POOL": "some-pool", "PITBOSS_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(tmp_path / "a"), str(UNITS)],
             env=env,

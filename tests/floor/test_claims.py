@@ -1,4 +1,4 @@
-"""Lanes that share units out as they work: each is computed once, whoever dies or leaves."""
+"""Workers that share units out as they work: each is computed once, whoever dies or leaves."""
 
 import fcntl
 import os
@@ -18,10 +18,10 @@ from pitboss.floor.locks.kernel_lock import KernelLock
 from tests.floor.claimed import UNITS, Sample, files, samples
 from tests.store.samples import commit, key, store
 
-LANES = 3
+WORKERS = 3
 
 
-def lane(root: Path, number: int, seconds: float = 0.01) -> None:
+def worker(root: Path, number: int, seconds: float = 0.01) -> None:
     """Work until all units are finished, and note each start and end in a journal."""
     here = store(root / "shared")
     journal = os.open(root / "journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -29,7 +29,7 @@ def lane(root: Path, number: int, seconds: float = 0.01) -> None:
     def note(what: str, unit: Sample) -> None:
         os.write(journal, f"{what} {unit.number} {os.getpid()}\n".encode())
 
-    queue = Queue(here, in_turn(samples(), number % LANES, LANES), every=0.01)
+    queue = Queue(here, in_turn(samples(), number % WORKERS, WORKERS), every=0.01)
     while claim := queue.take():
         with claim, (root / f"computing-{claim.unit.number}").open("w") as alone:
             note("start", claim.unit)
@@ -58,7 +58,7 @@ def test_killed_again_and_again_each_unit_is_finished_once_and_the_bytes_are_the
     tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(seed)
-    alive = [child(lambda n=n: lane(tmp_path, n)) for n in range(LANES)]  # type: ignore[misc]
+    alive = [child(lambda n=n: worker(tmp_path, n)) for n in range(WORKERS)]  # type: ignore[misc]
     killed: list[int] = []
     for joining in range(10):
         time.sleep(rng.uniform(0.005, 0.06))
@@ -66,8 +66,8 @@ def test_killed_again_and_again_each_unit_is_finished_once_and_the_bytes_are_the
         os.kill(victim, signal.SIGKILL)
         if os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]) == -signal.SIGKILL:
             killed.append(victim)
-        alive.append(child(lambda n=joining: lane(tmp_path, n)))  # type: ignore[misc]
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in alive] == [0] * LANES
+        alive.append(child(lambda n=joining: worker(tmp_path, n)))  # type: ignore[misc]
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in alive] == [0] * WORKERS
     assert killed
 
     notes = [line.split() for line in (tmp_path / "journal").read_text().splitlines()]
@@ -89,13 +89,13 @@ def test_killed_again_and_again_each_unit_is_finished_once_and_the_bytes_are_the
     )
 
 
-def test_a_lane_waits_for_a_claimed_unit_and_takes_it_over_when_its_lane_is_killed(
+def test_a_worker_waits_for_a_claimed_unit_and_takes_it_over_when_its_worker_is_killed(
     tmp_path: Path,
 ) -> None:
     here = store(tmp_path / "shared")
     for number in range(1, UNITS):
         commit(here, number)
-    slow = child(lambda: lane(tmp_path, 0, seconds=600))
+    slow = child(lambda: worker(tmp_path, 0, seconds=600))
     journal = tmp_path / "journal"
     while not (journal.exists() and journal.read_text().startswith("start")):
         time.sleep(0.01)
@@ -114,7 +114,7 @@ def test_a_lane_waits_for_a_claimed_unit_and_takes_it_over_when_its_lane_is_kill
     assert len(looks) == 3 and time.monotonic() - looks[2] < 2
 
 
-def test_a_lane_that_is_asked_to_stop_leaves_with_its_reason(tmp_path: Path) -> None:
+def test_a_worker_that_is_asked_to_stop_leaves_with_its_reason(tmp_path: Path) -> None:
     here, reasons = store(tmp_path), iter(["", "pool paused"])
     queue = Queue(here, samples(3), stop=lambda: next(reasons))
     with queue.take() as claim:  # type: ignore[union-attr]
@@ -124,7 +124,7 @@ def test_a_lane_that_is_asked_to_stop_leaves_with_its_reason(tmp_path: Path) -> 
     assert [unit.number for unit in queue.left if unit.ref(here) is None] == [1, 2]
 
 
-def test_a_unit_given_up_goes_to_another_lane(tmp_path: Path) -> None:
+def test_a_unit_given_up_goes_to_another_worker(tmp_path: Path) -> None:
     here = store(tmp_path)
     first, second = (Queue(here, samples(2), every=0.01) for _ in range(2))
     with first.take() as claim:  # type: ignore[union-attr]
@@ -151,10 +151,10 @@ def test_an_error_gives_the_claim_back_and_a_claim_leaves_no_file(tmp_path: Path
 
 
 @given(st.integers(0, 40), st.integers(1, 8))
-def test_every_lane_has_all_units_and_begins_with_a_share_of_its_own(
-    units: int, lanes: int
+def test_every_worker_has_all_units_and_begins_with_a_share_of_its_own(
+    units: int, workers: int
 ) -> None:
-    orders = [in_turn(range(units), lane, lanes) for lane in range(lanes)]
+    orders = [in_turn(range(units), worker, workers) for worker in range(workers)]
     assert all(sorted(order) == list(range(units)) for order in orders)
-    own = [order[: len(range(units)[lane::lanes])] for lane, order in enumerate(orders)]
+    own = [order[: len(range(units)[worker::workers])] for worker, order in enumerate(orders)]
     assert sorted(n for share in own for n in share) == list(range(units))

@@ -17,8 +17,8 @@ from flows.parts import Part, parts_of
 from pitboss.errors import BadInput
 from pitboss.experiments.registry import load_study, parse_study
 from pitboss.studies.model import Study
-from tasks.lane import LEFT
 from tasks.study import ROOT
+from tasks.worker import LEFT
 
 
 class Floor:
@@ -200,7 +200,7 @@ def test_a_part_that_can_never_start_holds_up_nobody() -> None:
     assert "end last" in floor.log
 
 
-def lanes(count: int) -> list[Part]:
+def sharing(count: int) -> list[Part]:
     return [
         Part(f"patching {n + 1}", "patch", "patching", f"gpu-{n}", elastic=True)
         for n in range(count)
@@ -212,16 +212,16 @@ def left() -> State:
 
 
 @pytest.mark.parametrize("end", [Failed(message="no"), Cancelled(), left()])
-def test_a_lane_that_fails_or_leaves_fails_nothing_while_another_finishes(end: State) -> None:
+def test_a_worker_that_fails_or_leaves_fails_nothing_while_another_finishes(end: State) -> None:
     floor = Floor(lambda part: Completed() if part.pool == "gpu-1" else end)
     floor.pauses = {"gpu-0"} if end.name == LEFT else set()
-    assert conduct(lanes(2), floor) == []
+    assert conduct(sharing(2), floor) == []
     assert "end patching 2" in floor.log
 
 
-def test_lanes_that_all_end_badly_fail() -> None:
+def test_workers_that_all_end_badly_fail() -> None:
     floor = Floor(lambda part: Failed(message="no") if part.pool == "gpu-0" else Cancelled())
-    assert {failure.part.name for failure in conduct(lanes(2), floor)} == {
+    assert {failure.part.name for failure in conduct(sharing(2), floor)} == {
         "patching 1",
         "patching 2",
     }
@@ -238,24 +238,24 @@ def test_a_paused_pool_gets_its_run_when_it_is_resumed_and_work_is_left() -> Non
             return pool == ("gpu-0" if self.asked < 5 else "gpu-1")
 
     floor = Resumed(lambda part: Completed() if part.pool == "gpu-0" else left())
-    assert conduct(lanes(2), floor) == []
+    assert conduct(sharing(2), floor) == []
     assert floor.log == ["start patching 2", "end patching 2", "start patching 1", "end patching 1"]
 
 
-def test_a_lane_that_left_joins_again_under_a_new_number() -> None:
+def test_a_worker_that_left_joins_again_under_a_new_number() -> None:
     states = iter([left(), Completed()])
     floor = Floor(lambda part: next(states))
-    assert conduct(lanes(1), floor) == []
+    assert conduct(sharing(1), floor) == []
     assert floor.log.count("start patching 1 again 2") == 1
 
 
 def test_a_run_that_waits_for_a_worker_is_withdrawn_when_all_chunks_are_finished() -> None:
     floor = Floor(lambda part: Completed() if part.pool == "gpu-0" else Scheduled(name="Late"))
-    assert conduct(lanes(2), floor) == []
+    assert conduct(sharing(2), floor) == []
     assert floor.log[-2:] == ["withdraw patching 2", "end patching 2"]
 
 
-@pytest.mark.parametrize("part", [Part("games", "games", "games", "gpu-0"), lanes(1)[0]])
+@pytest.mark.parametrize("part", [Part("games", "games", "games", "gpu-0"), sharing(1)[0]])
 def test_a_part_whose_process_dies_is_started_again_but_not_for_ever(part: Part) -> None:
     floor = Floor(lambda part: Crashed(message="exit code -9"))
     [failure] = conduct([part], floor)

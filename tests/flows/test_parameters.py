@@ -75,7 +75,7 @@ def test_a_model_the_experiment_does_not_have_is_refused() -> None:
         ("campaign", {}, "control", "campaign demo on control"),
     ],
 )
-def test_a_runs_name_tells_study_model_layers_and_lane(
+def test_a_runs_name_tells_study_model_layers_and_pool(
     flow: str, parameters: dict[str, Any], pool: str, name: str
 ) -> None:
     assert named(flow, {"study": "studies/demo.yaml", **parameters}, pool) == name

@@ -46,7 +46,7 @@ def test_a_changed_lab_is_noticed(change, message, tmp_path):
 
 
 def test_verify_is_a_command():
-    command = [sys.executable, "-m", "pitboss.lab", "verify"]
+    command = [sys.executable, "-m", "training", "verify"]
     done = subprocess.run(command, cwd=LAB_DIR.parent, capture_output=True, text=True, check=True)
     assert "files as listed" in done.stdout
 

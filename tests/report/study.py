@@ -189,7 +189,7 @@ def _documents(
                                                     for arm, drawn in TEXTS.items()}),
         "experiments": {"patching": {
             "parts": {"expected": 5, "actual": 5}, "rows": len(runs), "valid_responses": None,
-            "lane_seconds": 41.0, "wall_seconds": 22.5, "rows_per_second": len(runs) / 22.5,
+            "worker_seconds": 41.0, "wall_seconds": 22.5, "rows_per_second": len(runs) / 22.5,
             "steps": {"trials": {
                 "parts": {"expected": 5, "actual": 5},
                 "rows": {"expected": len(runs), "actual": len(runs)},
@@ -197,7 +197,7 @@ def _documents(
                                     "responses": len(runs), "rate": 0.98,
                                     "reasons": {"unreadable": 1}, "cut_off": 3},
                 "new_texts": TEXTS,
-                "counts": {}, "lane_seconds": 41.0, "wall_seconds": 22.5,
+                "counts": {}, "worker_seconds": 41.0, "wall_seconds": 22.5,
                 "rows_per_second": len(runs) / 22.5}}}},
         "planted": {
             role: {"features": int((found["feature"] == feature).sum()),

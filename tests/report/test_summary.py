@@ -40,8 +40,8 @@ def test_a_complete_study_says_counts_times_and_valid_responses(tmp_path: Path) 
     assert step["valid_responses"] == {
         "valid": 24, "responses": 30, "rate": 0.8, "reasons": {"empty": 6}, "cut_off": 0,
     }  # fmt: skip
-    # Three parts of 4 s, two lanes side by side: from 100 to 106.
-    assert (found["lane_seconds"], found["wall_seconds"]) == (12.0, 6.0)
+    # Three parts of 4 s, two workers side by side: from 100 to 106.
+    assert (found["worker_seconds"], found["wall_seconds"]) == (12.0, 6.0)
     assert found["rows_per_second"] == 5.0
     [row] = summary_rows(summary)
     assert row["valid responses"] == "80.0%" and row["parts"] == "3/3" and row["wall"] == "6 s"

@@ -13,7 +13,7 @@ from pitboss.store.columns import conform
 from pitboss.store.schemas import kind_of
 
 REAL = Path(__file__).parents[2] / "data" / "original" / "llama_scope_features_L25_L30.json"
-LANE = FeatureSpace(
+OWN = FeatureSpace(
     space="sae",
     model="meta-llama/Llama-3.1-8B",
     sae="llama_scope_lxr_8x",
@@ -24,9 +24,9 @@ LANE = FeatureSpace(
 )
 
 
-def read(path: Path = REAL, lane: FeatureSpace = LANE, thresholds=None, **changes):
+def read(path: Path = REAL, own: FeatureSpace = OWN, thresholds=None, **changes):
     return import_statistics(
-        path, declared={**asdict(LANE), **changes}, lane=lane, thresholds=thresholds
+        path, declared={**asdict(OWN), **changes}, own=own, thresholds=thresholds
     )
 
 
@@ -74,15 +74,15 @@ def test_another_space_is_refused_by_its_field(field: str, value: object) -> Non
 
 def test_without_a_full_declaration_the_table_is_refused() -> None:
     with pytest.raises(BadInput, match=r"missing \['model', 'sae'.*Declare each of"):
-        import_statistics(REAL, declared={"space": "sae"}, lane=LANE)
+        import_statistics(REAL, declared={"space": "sae"}, own=OWN)
     with pytest.raises(BadInput, match=r"unknown \['colour'\]"):
         read(colour="red")
 
 
 def test_ids_of_a_wider_sae_are_refused() -> None:
-    narrow = replace(LANE, d_sae=16384)
+    narrow = replace(OWN, d_sae=16384)
     with pytest.raises(Mismatch, match=r"ids lie outside 0\.\.16383"):
-        read(lane=narrow, d_sae=16384)
+        read(own=narrow, d_sae=16384)
 
 
 def test_oddities_of_signs_and_damaged_files_are_told(tmp_path: Path) -> None:

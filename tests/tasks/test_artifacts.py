@@ -85,7 +85,7 @@ def test_the_rate_is_of_steps_that_were_worked_on_and_gives_the_time_left(prefec
             bar.advance()
         assert bar.speed == "30 an hour, about 50 min left"
         now[0] += 60
-        bar.reach(18)  # another lane made three of them
+        bar.reach(18)  # another worker made three of them
         assert bar.speed == "44 an hour, about 30 min left"
 
     count()

@@ -18,7 +18,7 @@ from prefect.states import Failed
 
 from pitboss.errors import BadInput, Mismatch, OutOfMemory
 from tasks import policies
-from tasks.lane import GivenUp
+from tasks.worker import GivenUp
 
 QUICK = {**policies.PART, "retry_delay_seconds": 0}
 

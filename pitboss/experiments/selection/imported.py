@@ -27,7 +27,7 @@ def imported_table(settings: SelectionSettings, model: ModelChoice) -> ImportedS
         d_sae=sae_release(model.sae).d_sae,
     )
     path = LAB_DIR.parent / declared.path
-    table = import_statistics(path, declared=declared.model_dump(exclude={"path"}), lane=own)
+    table = import_statistics(path, declared=declared.model_dump(exclude={"path"}), own=own)
     strangers = sorted(set(table.frame["layer"]) - set(settings.layers))
     if strangers:
         raise BadInput(

@@ -16,10 +16,10 @@ def build(book: Book) -> Section | None:
         for name, found in experiments.items()
         for kind, step in found["steps"].items()
     ]
-    lane = sum(found["lane_seconds"] for found in experiments.values())
+    worked = sum(found["worker_seconds"] for found in experiments.values())
     context = {
         "rows": rows,
-        "total": seconds(lane),
+        "total": seconds(worked),
         "texts": any(row["new"] or row["cut_off"] for row in rows),
         "warnings": book.summary.get("warnings", []),
     }
@@ -35,7 +35,7 @@ def _row(book: Book, name: str, kind: str, step: Mapping[str, Any]) -> dict[str,
         "valid": percent(valid["rate"]) if valid else "",
         "cut_off": _share(valid.get("cut_off"), valid.get("responses")),
         "new": _new(step.get("new_texts") or {}),
-        "seconds": seconds(step["wall_seconds"] or step["lane_seconds"] or None),
+        "seconds": seconds(step["wall_seconds"] or step["worker_seconds"] or None),
         "speed": shown(step["rows_per_second"]) if step["rows_per_second"] else "–",
         "devices": ", ".join(book.devices(kind)),
     }

@@ -1,7 +1,6 @@
-"""This process as a lane: the lock that says it lives, and whether it is asked to stop.
+"""This process at work for a pool: the lock that says it lives, and whether it is asked to stop.
 
-A lane is a process that a worker of a GPU's pool started. Nothing here does anything in a bare
-process, such as a flow called from a script.
+Nothing here does anything in a bare process, such as a flow called from a script.
 """
 
 import logging
@@ -59,17 +58,17 @@ def state_folder() -> Path:
 
 
 def lock_name(pool: str, run: str) -> str:
-    """The lock of a run: one for a lane, whichever run it does; one for each run of `control`."""
+    """The lock of a run: one for a GPU's pool, whichever run it does; one for each of `control`."""
     return f"{CONTROL}-{run}" if pool == CONTROL else pool
 
 
-def hold_lane() -> None:
-    """Hold this lane's lock until the process ends. A bare process is no lane and holds nothing.
+def hold_pool() -> None:
+    """Hold the lock of this run's pool until the process ends. A bare process holds nothing.
 
     A run that was cancelled may need a moment to die, so the next one waits for it.
 
     Raises:
-        Busy: Another living process holds the lane; the message names it.
+        Busy: Another living process holds the pool; the message names it.
     """
     pool, run = pool_name(), str(runtime.flow_run.id or "")
     if not pool:
@@ -96,7 +95,7 @@ class Asked:
         return self._due("end", lambda client, run: _ending(client.read_flow_run(run).state))
 
     def to_leave(self) -> str:
-        """As `to_end`, or because the lane's pool is paused or the lane is no longer ours alone."""
+        """As `to_end`, or because the pool is paused or no longer ours alone."""
 
         def look(client: SyncPrefectClient, run: UUID) -> str:
             pool = pool_name()
@@ -105,7 +104,7 @@ class Asked:
             return f"{PAUSED} {pool}" if client.read_work_pool(pool).is_paused else ""
 
         if stolen := [lock.path.name for lock in _held.values() if lock.stolen()]:
-            return f"the lock {stolen[0]} was removed, so another run may be on this lane"
+            return f"the lock {stolen[0]} was removed, so another run may be on this pool"
         return self._due("leave", look)
 
     def _due(self, question: str, look: Callable[[SyncPrefectClient, UUID], str]) -> str:
@@ -166,7 +165,7 @@ def end_if_asked() -> None:
 
 
 def end_process(reason: str) -> None:
-    """End a lane's process at once, so that its worker sees a crash; a bare process goes on.
+    """End this process at once, so that its pool's worker sees a crash; a bare process goes on.
 
     Python's own end would first free tensors on a device that no longer answers.
     """
@@ -180,18 +179,18 @@ def end_process(reason: str) -> None:
 
 
 def left(reason: str, remaining: int) -> State[Any]:
-    """The end of a run that leaves work to other lanes."""
-    _logger().warning("Leaving %d parts to other lanes: %s.", remaining, reason)
+    """The end of a run that leaves work to other workers."""
+    _logger().warning("Leaving %d parts to other workers: %s.", remaining, reason)
     name = LEFT if reason.startswith(PAUSED) else "Cancelled"
-    return Cancelled(name=name, message=f"{remaining} parts left to other lanes: {reason}.")
+    return Cancelled(name=name, message=f"{remaining} parts left to other workers: {reason}.")
 
 
 @contextmanager
 def one_load_at_a_time() -> Iterator[None]:
-    """Let lanes of this machine load their models one after the other.
+    """Let workers of this machine load their models one after the other.
 
     Twelve at once would need twelve copies in memory and read the disk at a twelfth of its speed.
-    A lane that has waited too long goes on without its turn. A bare process does not queue.
+    One that has waited too long goes on without its turn. A bare process does not queue.
     """
     if not pool_name():
         yield

@@ -1,4 +1,4 @@
-"""A lane that others keep off its GPU listens: it ends when cancelled, leaves when paused."""
+"""A worker that others keep off its GPU listens: it ends when cancelled, leaves when paused."""
 
 import shutil
 import threading
@@ -22,8 +22,8 @@ from pitboss.experiments.runtime.context import ModelContext
 from pitboss.floor.memory.guard import Footprint, Thresholds
 from pitboss.floor.memory.watcher import Watcher, while_parked
 from pitboss.models.loading import load_model
-from tasks import lane, model
-from tasks.lane import LEFT
+from tasks import model, worker
+from tasks.worker import LEFT
 from tests.faults.patched import STUDY, finished, prepare
 
 POOL = "parked"
@@ -48,25 +48,25 @@ class Crowd:
 def client(
     prefect_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SyncPrefectClient]:
-    """This process is a lane of the pool, and nobody else is there to stop its runs."""
+    """This process works for the pool, and nobody else is there to stop its runs."""
     monkeypatch.setenv("PITBOSS_POOL", POOL)
     monkeypatch.setenv("PITBOSS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PITBOSS_RESULTS", str(tmp_path / "results"))
     monkeypatch.setattr("tasks.study.ROOT", tmp_path)
     shutil.copy(STUDY, tmp_path / "killed.yaml")
-    lane.asked._at.clear()
+    worker.asked._at.clear()
     model._held.clear()
     with get_client(sync_client=True) as made:
         made.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
         yield made
     model._held.clear()
-    for lock in lane._held.values():
+    for lock in worker._held.values():
         lock.release()
-    lane._held.clear()
+    worker._held.clear()
 
 
 @pytest.mark.parametrize("end", ["Cancelled", LEFT])
-def test_a_parked_lane_stops_within_seconds(
+def test_a_parked_worker_stops_within_seconds(
     client: SyncPrefectClient,
     prefect_api: Any,
     tmp_path: Path,
