@@ -41,6 +41,19 @@ class Api:
         answer = self._post(f"/work_pools/{pool}/workers/filter", {})
         return sum(worker["status"] == "ONLINE" for worker in answer)
 
+    def forget_workers(self, pool: str) -> int:
+        """Take a pool's workers off the record, where they count as online for a while longer."""
+        path = f"/work_pools/{pool}/workers"
+        workers = self._post(f"{path}/filter", {})
+        for worker in workers:
+            answer = self._client.delete(f"{path}/{worker['name']}", headers=self._token())
+            answer.raise_for_status()
+        return len(workers)
+
+    def pools(self) -> list[str]:
+        """The names of all work pools."""
+        return [pool["name"] for pool in self._post("/work_pools/filter", {})]
+
     def flow_run(self, run_id: str) -> dict[str, Any]:
         answer = self._client.get(f"/flow_runs/{run_id}")
         answer.raise_for_status()

@@ -10,6 +10,7 @@ from pitboss.errors import BadInput
 
 FLOOR_FILE = Path(__file__).with_name("floor.toml")
 CONTROL = "control"
+GPU_POOLS = "gpu-"
 
 
 class _Section(BaseModel):
@@ -115,7 +116,7 @@ def pools(floor: FloorFile, present: dict[int, str]) -> list[Pool]:
 
 def _gpu_pool(index: int, name: str, threads: int) -> Pool:
     return Pool(
-        f"gpu-{index}",
+        f"{GPU_POOLS}{index}",
         1,
         f"One run at a time on GPU {index}, {name}.",
         {
@@ -128,7 +129,7 @@ def _gpu_pool(index: int, name: str, threads: int) -> Pool:
 
 def _cpu_pool(index: int, threads: int) -> Pool:
     return Pool(
-        f"gpu-{index}",
+        f"{GPU_POOLS}{index}",
         1,
         f"One run at a time on the CPU with {threads} thread{'s' if threads > 1 else ''}: "
         "this machine has no GPU.",

@@ -41,7 +41,7 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 
 from deployments.floor import this_floor
 from deployments.settings import house
-from pitboss.errors import PitbossError
+from pitboss.errors import BadInput, PitbossError
 from pitboss.experiments.registry import settings_types
 from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
 from tasks.worker import lock_name
@@ -87,7 +87,7 @@ class Reconciler:
         once: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client, self._folder, self._pools = client, folder, list(pools)
+        self._client, self._folder, self.pools = client, folder, set(pools)
         self._grace, self._once, self._clock = grace, once, clock
         self._suspects: dict[UUID, Suspect] = {}
         self._resumed: Counter[UUID] = Counter()
@@ -107,7 +107,7 @@ class Reconciler:
         return self._client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=list(HOLDING))),
             flow_run_filter=FlowRunFilter(state=state),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=self._pools)),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=sorted(self.pools))),
         )
 
     def _lives(self, run: FlowRun) -> bool:
@@ -150,13 +150,27 @@ class Reconciler:
         return f"{run.name}: {was}, its process is gone; scheduled again"
 
 
+def look_again(reconciler: Reconciler) -> list[str]:
+    """One look of many, at the pools that the floor has now and at those that it had before.
+
+    A floor file that cannot be read and a server that does not answer are only said: there will be
+    another look.
+    """
+    said = []
+    try:
+        reconciler.pools.update(pool.name for pool in this_floor())
+    except BadInput as error:
+        said.append(str(error))
+    try:
+        return said + reconciler.look()
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        return [*said, f"The server did not answer ({type(error).__name__}); asking again."]
+
+
 def watch(reconciler: Reconciler, every: float) -> None:
-    """Look for ever; a server that does not answer is asked again."""
+    """Look for ever."""
     while True:
-        try:
-            said = reconciler.look()
-        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-            said = [f"The server did not answer ({type(error).__name__}); asking again."]
+        said = look_again(reconciler)
         for sentence in said:
             print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {sentence}", flush=True)
         time.sleep(every)

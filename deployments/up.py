@@ -8,13 +8,14 @@ import argparse
 import os
 import secrets
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 
 from deployments.api import Api
 from deployments.environment import PASSWORD, keep_secrets, secrets_file
-from deployments.floor import Pool, this_floor
-from deployments.processes import TOKEN, Role, Started, start, tail, wait_until
+from deployments.floor import GPU_POOLS, Pool, this_floor
+from deployments.processes import TOKEN, Role, Started, start, stop, tail, wait_until
 from deployments.profiles import FLOOR, LAPTOP, NAMES, check_name, environments
 from deployments.profiles.services import start_services
 from deployments.settings import HOST, House, choose_port, house, port_is_free
@@ -49,6 +50,7 @@ def up(place: House, floor: Sequence[Pool], profile: str = LAPTOP) -> Up:
         api = Api(state.port, env)
         with Setup(env, place, SETUP) as setup:  # imports the flows while the server starts
             start_server(place, state, variables.server | {TOKEN: state.token}, api)
+            let_go(place, state, api, floor)
             setup.begin()
             for what in SETUP:
                 report(what, setup.next())
@@ -109,6 +111,22 @@ def start_server(place: House, state: Up, env: dict[str, str], api: Api) -> None
             next="Run `make down`, correct the cause shown above, then run `make up` again.",
         )
     report("server", f"http://{HOST}:{state.port}")
+
+
+def let_go(place: House, state: Up, api: Api, floor: Sequence[Pool]) -> None:
+    """Stop the workers of GPUs that the floor has no more; what they have begun goes on.
+
+    A campaign without pools of its own takes all that have a worker, so those of an earlier floor
+    must not be on the server's record either.
+    """
+    kept = {pool.name for pool in floor}
+    gone = [s for s in state.processes if s.role == "worker" and s.name not in kept]
+    stop([p for s in gone if (p := s.process(state.token))], signal.SIGKILL, patience=10)
+    state.processes = [s for s in state.processes if s not in gone]
+    write_state(place, state)
+    for name in api.pools():
+        if name.startswith(GPU_POOLS) and name not in kept and api.forget_workers(name):
+            report("worker", f"none for {name}, which the floor has no more")
 
 
 def start_worker(place: House, state: Up, env: dict[str, str], pool: Pool) -> None:

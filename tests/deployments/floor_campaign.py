@@ -20,7 +20,7 @@ from uuid import UUID
 
 from deployments import approve as gate
 from deployments.down import down
-from deployments.floor import FLOOR_FILE, pools, read_floor_file
+from deployments.floor import this_floor
 from deployments.processes import all_carrying, stop
 from deployments.profiles import FLOOR, environments
 from deployments.settings import ROOT, House
@@ -147,7 +147,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = House(ROOT, Path(folder) / "home", Path(folder) / "results")
         try:
-            state = up(place, pools(read_floor_file(FLOOR_FILE), {}), FLOOR)
+            state = up(place, this_floor(), FLOOR)
             show("the floor is up")
             os.environ.update(environments(FLOOR, place, state.port).client)
             return campaigns(place)

@@ -1,26 +1,40 @@
 """The pools of a floor, and the settings its processes get."""
 
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from deployments.floor import FLOOR_FILE, pools, read_floor_file
+from deployments import prefect_yaml
+from deployments.floor import pools, read_floor_file, this_floor
 from deployments.settings import FIRST_PORT, HOST, House, choose_port, process_env
 from deployments.worker import assert_locked, locked_version
 from pitboss.errors import BadInput
+from tests.deployments import floors
 
 
 def test_without_a_gpu_there_are_two_cpu_pools() -> None:
-    control, *workers = pools(read_floor_file(FLOOR_FILE), {})
+    control, *workers = floors.floor()
     assert (control.name, [pool.name for pool in workers]) == ("control", ["gpu-0", "gpu-1"])
     for pool in workers:
         assert pool.limit == 1
         assert pool.env == {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.parametrize("gpus", [1, 8])
+def test_each_gpu_is_a_pool_and_has_every_deployment(gpus: int) -> None:
+    floor = floors.floor(gpus)
+    names = {f"gpu-{index}" for index in range(gpus)}
+    assert {pool.name for pool in floor} == {"control"} | names
+    document = prefect_yaml.check(prefect_yaml.FILE, floor, {"PITBOSS_ROOT": "/some where"})
+    used = Counter(entry["work_pool"]["name"] for entry in document["deployments"])
+    assert used.keys() == {"control"} | names
+    assert len({used[name] for name in names}) == 1
+
+
 def test_each_gpu_is_a_pool_that_sees_only_itself() -> None:
-    _, *workers = pools(read_floor_file(FLOOR_FILE), {0: "H100", 3: "H100"})
+    _, *workers = pools(floors.FILE, {0: "H100", 3: "H100"})
     assert [pool.name for pool in workers] == ["gpu-0", "gpu-3"]
     assert workers[1].env["CUDA_VISIBLE_DEVICES"] == "3"
     assert workers[1].env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
@@ -28,11 +42,17 @@ def test_each_gpu_is_a_pool_that_sees_only_itself() -> None:
 
 def test_a_floor_can_name_its_gpus(tmp_path: Path) -> None:
     path = tmp_path / "floor.toml"
-    path.write_text(FLOOR_FILE.read_text().replace("# devices = [0, 1, 3]", "devices = [1]"))
+    path.write_text(
+        "[control]\nlimit = 4\n[gpu]\ndevices = [1]\nthreads = 4\n[cpu]\npools = 2\nthreads = 1\n"
+    )
     floor = read_floor_file(path)
     assert [pool.name for pool in pools(floor, {0: "a", 1: "b"})] == ["control", "gpu-1"]
     with pytest.raises(BadInput, match=r"names GPUs \[1\]"):
         pools(floor, {0: "a"})
+
+
+def test_the_floor_file_of_this_machine_can_be_read() -> None:
+    assert this_floor()[0].name == "control"
 
 
 @pytest.mark.parametrize("text", ["[control]\nlimit = 0", "[controll]\nlimit = 1", "limit ="])

@@ -9,16 +9,17 @@ import yaml
 
 from deployments import prefect_yaml
 from deployments.deploy import Present, keep_operators_choice
-from deployments.floor import FLOOR_FILE, Pool, pools, read_floor_file
+from deployments.floor import Pool
 from pitboss.errors import BadInput
 from pitboss.experiments.registry import settings_types
+from tests.deployments import floors
 
 ENV = {"PITBOSS_ROOT": "/somewhere"}
 
 
 @pytest.fixture
 def floor() -> list[Pool]:
-    return pools(read_floor_file(FLOOR_FILE), {})
+    return floors.floor()
 
 
 def change(tmp_path: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
@@ -48,7 +49,7 @@ def test_the_file_of_this_repository_is_right(floor: list[Pool]) -> None:
 
 
 def test_more_gpus_make_more_deployments_without_a_change_to_the_file() -> None:
-    eight = pools(read_floor_file(FLOOR_FILE), dict.fromkeys(range(8), "H200"))
+    eight = floors.floor(gpus=8)
     assert len(prefect_yaml.check(prefect_yaml.FILE, eight, ENV)["deployments"]) == 4 + 8 * 8
 
 

@@ -18,7 +18,7 @@ from deployments import up as up_module
 from deployments.api import Api
 from deployments.down import down
 from deployments.environment import PASSWORD, POSTGRES_PASSWORD, REDIS_PORT, keep_secrets
-from deployments.floor import FLOOR_FILE, pools, read_floor_file
+from deployments.floor import this_floor
 from deployments.processes import all_carrying, stop
 from deployments.profiles import FLOOR, environments
 from deployments.profiles.programs import find
@@ -68,7 +68,7 @@ def place(tmp_path: Path) -> Iterator[House]:
 @pytest.mark.skipif(ROOT_USER, reason="PostgreSQL does not run as root")
 def test_up_then_down(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PITBOSS_PORT", str(choose_port({})))
-    floor = pools(read_floor_file(FLOOR_FILE), {})[1:2]
+    floor = this_floor()[1:2]
     # Deploying every flow takes long and is tested with the other profile.
     monkeypatch.setattr(up_module, "SETUP", ("work pools", "automations"))
     first = up_module.up(place, floor, FLOOR)
@@ -82,7 +82,7 @@ def test_up_then_down(place: House, monkeypatch: pytest.MonkeyPatch) -> None:
     assert known.get("/admin/version").is_success
     assert known.post("/flow_runs/filter", json={}).status_code == 403  # no CSRF token
     api = Api(first.port, environments(FLOOR, place, first.port).client)
-    assert api.workers_online("gpu-0") == 1 and api.waiting() == 0
+    assert api.workers_online(floor[0].name) == 1 and api.waiting() == 0
 
     with pytest.raises(AuthenticationError):
         Redis(host=HOST, port=int(kept[REDIS_PORT])).ping()

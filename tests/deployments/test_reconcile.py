@@ -13,8 +13,11 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelling, Pending, Running, State
 
-from deployments.reconcile import HOLDING, MAX_RUNS, PENDING_FACTOR, Reconciler
+from deployments import reconcile
+from deployments.floor import Pool
+from deployments.reconcile import HOLDING, MAX_RUNS, PENDING_FACTOR, Reconciler, look_again
 from deployments.settings import ROOT
+from pitboss.errors import BadInput
 from pitboss.experiments.registry import settings_types
 from pitboss.floor.locks.kernel_lock import KernelLock, lock_path
 from tasks.worker import CONTROL, lock_name
@@ -118,6 +121,25 @@ def test_a_jumping_clock_ends_no_run_at_the_first_look(
     assert patient.look()
     assert state(client, run) == "AwaitingRetry"
     client.delete_flow_run(run)
+
+
+def test_pools_that_the_floor_gets_later_are_looked_at_and_those_it_had_still_are(
+    client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(client, Cancelling())
+    reconciler = Reconciler(client, tmp_path, ["another"], grace=0, once=True)
+    assert look_again(reconciler) == []
+    monkeypatch.setattr(reconcile, "this_floor", lambda: [Pool(POOL, 1, "Later.", {})])
+    assert len(look_again(reconciler)) == 1
+    assert state(client, run) == "Cancelled"
+
+    def being_edited() -> list[Pool]:
+        raise BadInput("The floor file cannot be read.")
+
+    monkeypatch.setattr(reconcile, "this_floor", being_edited)
+    run = start(client, Cancelling())
+    assert "cannot be read" in look_again(reconciler)[0]
+    assert state(client, run) == "Cancelled"
 
 
 def test_a_process_that_takes_its_time_to_start_is_waited_for(

@@ -16,7 +16,7 @@ import pytest
 from deployments import up as up_module
 from deployments.api import Api
 from deployments.down import down
-from deployments.floor import FLOOR_FILE, pools, read_floor_file
+from deployments.floor import this_floor
 from deployments.processes import TOKEN, all_carrying, is_flow_run, stop, wait_until
 from deployments.settings import House, choose_port, process_env
 from deployments.state import Up, only_one, read_state
@@ -24,6 +24,7 @@ from pitboss.errors import BadInput, Incomplete
 from tests.conftest import DATABASE, make_house
 
 CREATE_RUN = """
+import sys
 from prefect.client.orchestration import get_client
 from prefect.flows import load_flow_from_entrypoint
 from deployments.settings import ROOT
@@ -34,7 +35,7 @@ with get_client(sync_client=True) as client:
     made = client.create_deployment(
         flow_id=client.create_flow(flow),
         name="test",
-        work_pool_name="gpu-0",
+        work_pool_name=sys.argv[1],
         entrypoint="tests/deployments/sleeper.py:sleeper",
         pull_steps=pull,
     )
@@ -64,11 +65,12 @@ def test_up_twice_then_down(
     place: House, server: Any, stranger: psutil.Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PITBOSS_PORT", str(choose_port({})))
-    floor = pools(read_floor_file(FLOOR_FILE), {})[:2]
+    floor = this_floor()[:2]
+    pool = floor[1].name
     first = up_module.up(place, floor)
     api = Api(first.port)
     assert api.healthy()
-    assert api.workers_online("gpu-0") == api.workers_online("control") == 1
+    assert api.workers_online(pool) == api.workers_online("control") == 1
     assert (place.home.stat().st_mode & 0o777, place.storage.stat().st_mode & 0o777) == (
         0o700,
         0o700,
@@ -80,13 +82,18 @@ def test_up_twice_then_down(
 
     assert first.alive("reconciler", "reconciler")
 
-    run_id = start_sleeper(place, first)
+    run_id = start_sleeper(place, first, pool)
     assert wait_until(lambda: api.flow_run(run_id)["state_type"] == "RUNNING", seconds=60)
     assert [p for p in all_carrying(first.token) if is_flow_run(p)]
 
+    up_module.let_go(place, again, api, floor[:1])
+    assert api.workers_online(pool) == 0 and not again.alive("worker", pool)
+    assert api.workers_online("control") == 1
+    assert api.flow_run(run_id)["state_type"] == "RUNNING"
+
     said = " ".join(down(place))
     assert (
-        "2 workers" in said
+        "1 workers" in said
         and "the reconciler" in said
         and "flow runs" in said
         and "the server" in said
@@ -118,9 +125,9 @@ def last_state(place: House, run_id: str) -> str:
     return str(state)
 
 
-def start_sleeper(place: House, state: Up) -> str:
+def start_sleeper(place: House, state: Up, pool: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", CREATE_RUN],
+        [sys.executable, "-c", CREATE_RUN, pool],
         env=process_env(place, state.port),
         cwd=place.root,
         capture_output=True,
