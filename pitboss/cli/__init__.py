@@ -8,7 +8,9 @@ __all__ = ["main"]
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Ctrl-C ends it with 130, at any moment."""
     try:
-        from pitboss.cli.main import main as command  # takes a second, in which it may be stopped
+        from pitboss.cli.command_line import (
+            main as command,  # takes a second, in which it may be stopped
+        )
 
         return command(arguments)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from prefect.flow_engine import run_flow
 from deployments import approve as command
 from deployments.processes import wait_until
 from flows.approve import approve
-from pitboss.cli.main import main as pitboss
+from pitboss.cli import main as pitboss
 from pitboss.errors import BadInput
 from pitboss.floor.memory.headroom import Limits, read_limits
 from pitboss.floor.planning.approval import latest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pitboss.cli.main import main
+from pitboss.cli import main
 
 FLOORS = Path(__file__).parents[2] / "studies" / "floors"
 FLOOR = ["--floor", str(FLOORS / "plan.yaml")]

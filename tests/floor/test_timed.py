@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pitboss.cli.main import main
+from pitboss.cli import main
 from pitboss.errors import BadInput
 from pitboss.experiments.registry import settings_types
 from pitboss.experiments.runtime.carry_out import carry_out_all
