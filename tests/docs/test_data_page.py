@@ -8,7 +8,7 @@ import pytest
 
 from deployments.settings import ROOT
 from pitboss.cli import main
-from pitboss.cli import _parser
+from pitboss.cli.command_line import _parser
 from pitboss.store import schema_docs
 from tests.api.made import make
 
