@@ -27,8 +27,10 @@ def main() -> int:
         log_level=settings.logging_level.lower(),
     )
     # The port is taken before the database is made, which lasts: two servers that are started at
-    # the same time must not both find it free.
-    uvicorn.Server(config).run(sockets=[config.bind_socket()])
+    # the same time must not both find it free. A port that is bound and not listened at is free.
+    taken = config.bind_socket()
+    taken.listen()
+    uvicorn.Server(config).run(sockets=[taken])
     return 0
 
 
