@@ -18,8 +18,8 @@ from pitboss.errors import BadInput
 from pitboss.models.hooks import block_outputs, final_norm
 from pitboss.models.loading import LoadedModel
 
-CHECKED_PROMPTS = 8
-"""Prompts of a study, at most, on which each SAE must reconstruct its layer."""
+_CHECKED_PROMPTS = 8
+"""Of more prompts than twice this, so many or a few more are checked, evenly spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,13 @@ def check_reconstruction(
 
     Args:
         saes: May be a generator that loads one SAE at a time.
-        texts: Prompts like those of the study.
+        texts: Prompts like those of the study; of many, some are taken.
         limit: Largest allowed fraction of unexplained variance.
     """
+    some = texts[:: max(1, len(texts) // _CHECKED_PROMPTS)]
     checks = []
     for sae in saes:
-        found = unexplained(loaded, sae, texts)
+        found = unexplained(loaded, sae, some)
         beside = [value for value in (found.below, found.above) if value is not None]
         fits = all(found.own < value for value in beside)
         detail = f"layer {sae.layer} leaves {found.own:.3f} of the variance unexplained"

@@ -1,6 +1,5 @@
 """One chunk of a screening on the device: what each value of each feature does to each prompt."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,11 +16,7 @@ from pitboss.experiments.screening.chunks import Chunk
 from pitboss.experiments.screening.settings import OF_GROUPS
 from pitboss.games.prompts import Prompt
 from pitboss.games.scenes import scene
-from pitboss.models.checks import (
-    CHECKED_PROMPTS,
-    check_reconstruction,
-    require,
-)
+from pitboss.models.checks import check_reconstruction, require
 from pitboss.saes.loading import load_sae
 from pitboss.saes.streaming import SaeStream
 from pitboss.studies.fields import MAX_UNEXPLAINED
@@ -100,9 +95,8 @@ def _require_fit(context: ModelContext, here: _Resident, chunk: Chunk) -> None:
         return
     limit = here.screening.settings.max_unexplained or MAX_UNEXPLAINED
     texts = [prompt.text for prompt in here.prompts]
-    some = texts[:: math.ceil(len(texts) / CHECKED_PROMPTS)]
     sae = here.saes.get(chunk.layer, chunk.following)
-    require(check_reconstruction(context.loaded, [sae], some, limit))
+    require(check_reconstruction(context.loaded, [sae], texts, limit))
     here.fitting.add(chunk.layer)
 
 

@@ -18,7 +18,7 @@ from pitboss.experiments.runtime.unit import Outcome, Rows
 from pitboss.experiments.selection.comparison import adjustments_table, design
 from pitboss.experiments.selection.groups import GROUPS, distinct_states
 from pitboss.experiments.selection.settings import SelectionSettings
-from pitboss.models.checks import CHECKED_PROMPTS, check_reconstruction, require
+from pitboss.models.checks import check_reconstruction, require
 from pitboss.saes.adjusted import Adjusted, Design, RunningAdjusted
 from pitboss.saes.loading import SaeLayer
 from pitboss.saes.sums import GroupSums, RunningSums, sums_table
@@ -43,7 +43,7 @@ def sum_layer(
     comparison = design(settings, distinct)  # refused, if it has to be, before anything is computed
     states = prompt_states(context, distinct, settings.layers, layer, slots)
     sae = context.sae(layer, settings.gate, keep=False)  # used here and nowhere else
-    texts = list(decisions["prompt_text"].iloc[:: max(1, len(decisions) // CHECKED_PROMPTS)])
+    texts = list(decisions["prompt_text"])
     require(check_reconstruction(context.loaded, [sae], texts, settings.max_unexplained))
     found, model = summed(sae, states, distinct, comparison), context.loaded.spec.id
     tables: dict[str, Rows] = {"sums": sums_table(model, layer, found.groups, found.states)}
